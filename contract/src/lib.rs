@@ -1,0 +1,2 @@
+#![no_std]
+//! What every side of Annulus agrees on.

@@ -1,0 +1,4 @@
+//! Models on the host: importers, tokenizers, references, quantizer, compiler.
+
+pub mod float;
+pub mod quant;

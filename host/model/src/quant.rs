@@ -1,0 +1,118 @@
+//! The quantized model: integers only, independent of any core's shape.
+//!
+//! This is what `docs/arithmetic.md` section 3 calls the model file. The
+//! quantizer makes it, the compiler packs it into an image, and the integer
+//! reference and the `cpu` backend run it.
+
+/// An int8 matrix with one scale a row: `weight = w * 2^-s * mu / 8`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matrix {
+    /// Number of outputs.
+    pub rows: usize,
+    /// Number of inputs.
+    pub cols: usize,
+    /// Weights, row-major, `rows * cols` of them, each in -127..=127.
+    pub w: Vec<i8>,
+    /// Exponent of each row (signed 6 bits).
+    pub s: Vec<i8>,
+    /// Quarter-octave multiplier of each row, 5 to 8.
+    pub mu: Vec<u8>,
+}
+
+/// Fraction bits of the int16 vectors of a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Formats {
+    /// Query.
+    pub q: u8,
+    /// Key.
+    pub k: u8,
+    /// Value, and attention output.
+    pub v: u8,
+    /// Gate (`w1`).
+    pub gate: u8,
+    /// Up (`w3`).
+    pub up: u8,
+    /// Hidden (the gate's own format for ReLU).
+    pub hidden: u8,
+}
+
+/// One transformer block. Row `head * head_size + c` of `wq`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Query projection, `dim x dim`.
+    pub wq: Matrix,
+    /// Key projection, `kv_heads * head_size x dim`.
+    pub wk: Matrix,
+    /// Value projection, `kv_heads * head_size x dim`.
+    pub wv: Matrix,
+    /// Output projection, `dim x dim`.
+    pub wo: Matrix,
+    /// Gate (SwiGLU) or first matrix (ReLU), `hidden x dim`.
+    pub w1: Matrix,
+    /// Down projection, `dim x hidden`.
+    pub w2: Matrix,
+    /// Up projection (SwiGLU only), `hidden x dim`.
+    pub w3: Option<Matrix>,
+    /// Fraction bits of this layer's vectors.
+    pub formats: Formats,
+}
+
+/// How a token becomes the first residual (`docs/arithmetic.md` section 6, step 1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Embedding {
+    /// The classifier's rows, freed of the final norm's gain (`degain = 1`).
+    Tied {
+        /// `round(2^igsh / (gain_c * sqrt(dim)))`, one a column.
+        ig: Vec<i16>,
+    },
+    /// A table of its own (`degain = 0`), perhaps with learned positions.
+    Own {
+        /// Token rows, `vocab x dim`.
+        table: Matrix,
+        /// Position rows, `npos x dim`, `npos` a power of two; row `pos mod npos`.
+        positions: Option<Matrix>,
+        /// Fraction bits of the sum (`embF`).
+        fraction_bits: u8,
+    },
+}
+
+/// A quantized model. `heads * head_size == dim`, `kv_heads` divides `heads`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuantModel {
+    /// Width of the residual, at most 2,047 (`D`).
+    pub dim: usize,
+    /// Width of the feed-forward's hidden vector (`H`).
+    pub hidden: usize,
+    /// Query heads (`NH`).
+    pub heads: usize,
+    /// Key and value heads (`NKV`); query head h reads `h * kv_heads / heads`.
+    pub kv_heads: usize,
+    /// Elements a head, even, 2 to 64 (`hd`).
+    pub head_size: usize,
+    /// Symbols (`V`).
+    pub vocab: usize,
+    /// Fraction bits of the residual (`RF`).
+    pub residual_bits: u8,
+    /// Fraction bits of the logits (`LF`, 12).
+    pub logit_bits: u8,
+    /// `max(1, round(eps * dim * 4^RF))` (`EPS`).
+    pub eps: u64,
+    /// Rotary positions: `floor(2^32 * base^(-2c/hd) / 2 pi + 1/2)`, `hd / 2` of them (`inc`).
+    pub rope: Option<Vec<u32>>,
+    /// Hadamard rotation of q and k (`rot`); head sizes that are a power of two only.
+    pub hadamard: bool,
+    /// ReLU with one matrix in place of SwiGLU with two (`relu`).
+    pub relu: bool,
+    /// RMSNorm before the classifier (`finalnorm`).
+    pub final_norm: bool,
+    /// How a token becomes a residual (`degain`, `emb`, `wpe`, `embF`).
+    pub embedding: Embedding,
+    /// Shift of the embedding's gains and of its norm (`igsh`).
+    pub igsh: i8,
+    /// Normalise after the embedding, with this epsilon (`eps_emb`; -1 there is `None`).
+    pub embedding_norm: Option<u64>,
+    /// The blocks.
+    pub layers: Vec<Layer>,
+    /// The classifier, `vocab x dim` (`cls`).
+    pub classifier: Matrix,
+}

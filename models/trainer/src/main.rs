@@ -1,0 +1,2 @@
+//! Trains the models that Annulus ships.
+fn main() {}
