@@ -1,2 +1,26 @@
+//! What every side of Annulus agrees on: no allocation, no dependencies.
+//!
+//! The arithmetic follows `docs/arithmetic.md`, section by section; the host's
+//! reference, the generator, the firmware and the kernels all take it from here.
+
 #![no_std]
-//! What every side of Annulus agrees on.
+
+pub mod block;
+pub mod crc;
+pub mod exp2;
+pub mod feed_forward;
+pub mod fixed;
+pub mod hadamard;
+pub mod recip;
+pub mod ring;
+pub mod rope;
+pub mod rsqrt;
+pub mod sample;
+pub mod shape;
+pub mod sigmoid;
+pub mod stage;
+pub mod step;
+pub mod regs;
+pub mod error;
+pub mod tables;
+pub mod trig;

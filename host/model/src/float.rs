@@ -1,8 +1,15 @@
 //! A model in float32 as its checkpoint holds it, and its forward pass: the
 //! yardstick that the integer pipeline is measured against.
 
+mod forward;
+mod matvec;
+
+pub use forward::{FloatState, Site, StateError};
+
+use crate::config::{Shape, ShapeError};
+
 /// One transformer block's float32 weights, all row-major `[out][in]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FloatLayer {
     /// Gain of the norm before attention, `dim` (all ones where the model has none).
     pub attention_norm: Vec<f32>,
@@ -25,7 +32,7 @@ pub struct FloatLayer {
 }
 
 /// A decoder-only transformer in float32.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FloatModel {
     /// Width of the residual.
     pub dim: usize,
@@ -59,4 +66,91 @@ pub struct FloatModel {
     pub classifier: Option<Vec<f32>>,
     /// The blocks.
     pub layers: Vec<FloatLayer>,
+}
+
+impl FloatModel {
+    /// The numbers that fix the size of every tensor.
+    pub fn shape(&self) -> Shape {
+        let signed = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        Shape {
+            dim: signed(self.dim),
+            hidden: signed(self.hidden),
+            layers: signed(self.layers.len()),
+            heads: signed(self.heads),
+            kv_heads: signed(self.kv_heads),
+            vocab: signed(self.vocab),
+            context: signed(self.context),
+        }
+    }
+
+    /// Refuses a model whose shape no core runs, whose lists of weights have the
+    /// wrong length, or that holds a weight that is not finite.
+    pub fn check(&self) -> Result<(), ShapeError> {
+        let shape = self.shape();
+        shape.check()?;
+        if self.head_size as i64 != shape.head_size() {
+            return Err(ShapeError::OutOfRange {
+                field: "head size",
+                value: self.head_size as i64,
+                min: shape.head_size() as u64,
+                max: shape.head_size() as u64,
+            });
+        }
+        for (field, value) in [("eps", Some(self.eps)), ("rope base", self.rope_base)] {
+            match value {
+                Some(value) if !(value.is_finite() && value > 0.0) => {
+                    return Err(ShapeError::NotPositive { field, value });
+                }
+                _ => {}
+            }
+        }
+        let (dim, hidden, kv_dim) = (self.dim, self.hidden, self.kv_heads * self.head_size);
+        check_weights("embedding", &self.embedding, self.vocab * dim)?;
+        if let Some(positions) = &self.positions {
+            check_weights("positions", positions, self.context * dim)?;
+        }
+        for (l, layer) in self.layers.iter().enumerate() {
+            let check = |name: &str, weights: &[f32], expected| {
+                check_weights(&format!("layers.{l}.{name}"), weights, expected)
+            };
+            check("attention_norm", &layer.attention_norm, dim)?;
+            check("wq", &layer.wq, dim * dim)?;
+            check("wk", &layer.wk, kv_dim * dim)?;
+            check("wv", &layer.wv, kv_dim * dim)?;
+            check("wo", &layer.wo, dim * dim)?;
+            check("ffn_norm", &layer.ffn_norm, dim)?;
+            check("w1", &layer.w1, hidden * dim)?;
+            check("w2", &layer.w2, dim * hidden)?;
+            check("w3", layer.w3.as_deref().unwrap_or(&[]), if self.relu { 0 } else { hidden * dim })?;
+        }
+        if let Some(gain) = &self.final_norm {
+            check_weights("final_norm", gain, dim)?;
+        }
+        if let Some(classifier) = &self.classifier {
+            check_weights("classifier", classifier, self.vocab * dim)?;
+        }
+        Ok(())
+    }
+
+    /// The learned position row for `position`, if the model has such a table.
+    ///
+    /// Hardware counts positions modulo a power of two, so a table of another
+    /// length is taken to repeat its last row up to the next power of two, and
+    /// then starts again.
+    pub fn position_row(&self, position: u64) -> Option<&[f32]> {
+        let table = self.positions.as_ref()?;
+        let wrapped = (position % self.context.next_power_of_two() as u64) as usize;
+        let row = wrapped.min(self.context - 1);
+        Some(&table[row * self.dim..][..self.dim])
+    }
+}
+
+fn check_weights(field: &str, weights: &[f32], expected: usize) -> Result<(), ShapeError> {
+    if weights.len() != expected {
+        return Err(ShapeError::Length { field: field.into(), found: weights.len(), expected });
+    }
+    match weights.iter().position(|w| !w.is_finite()) {
+        Some(index) => Err(ShapeError::NotFinite { field: field.into(), index, value: weights[index] }),
+        None => Ok(()),
+    }
 }

@@ -19,6 +19,16 @@ pub struct Matrix {
     pub mu: Vec<u8>,
 }
 
+impl Matrix {
+    /// A row's weights, exponent and multiplier.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row(&self, row: usize) -> (&[i8], i8, u8) {
+        (&self.w[row * self.cols..(row + 1) * self.cols], self.s[row], self.mu[row])
+    }
+}
+
 /// Fraction bits of the int16 vectors of a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Formats {
@@ -115,4 +125,16 @@ pub struct QuantModel {
     pub layers: Vec<Layer>,
     /// The classifier, `vocab x dim` (`cls`).
     pub classifier: Matrix,
+}
+
+impl QuantModel {
+    /// Butterfly stages of the Hadamard rotation: log2 of the head size, 0
+    /// where there is no rotation.
+    pub fn hadamard_stages(&self) -> u32 {
+        if self.hadamard {
+            self.head_size.ilog2()
+        } else {
+            0
+        }
+    }
 }

@@ -1,1 +1,4 @@
-//! See the package description.
+//! Backends of Annulus and the sessions that drive them.
+
+pub mod cpu;
+pub mod driver;

@@ -1,0 +1,112 @@
+//! The memories. A registered read and a separate clocked write are what every
+//! synthesis tool maps to block RAM; one read port, one write port.
+
+use super::text::{address_bits, localparams};
+use crate::leaf;
+use rust_hdl_core::prelude::*;
+
+leaf! {
+    /// The wide memory: weights, key rings and value rings. `WORD` bits a word,
+    /// `BYTES` write enables. Read latency 3: address, block RAM, its output.
+    pub struct WideMemory<const WORD: usize, const BYTES: usize> {
+        in clock: Clock,
+        in read_at: Bits<20>,
+        in write_at: Bits<20>,
+        in write: Bits<BYTES>,
+        in data: Bits<WORD>,
+        out word: Bits<WORD>,
+        /// One 32-bit lane of it, a cycle later, for the link.
+        in lane: Bits<8>,
+        out lane_q: Bits<32>,
+        param _words: usize,
+    }
+    verilog(this) {
+        localparams(&[("WORDS", this._words), ("A", address_bits(this._words)), ("BYTES", BYTES)]) + "
+reg [8*BYTES-1:0] mem [0:WORDS-1];
+reg [A-1:0] at;
+reg [8*BYTES-1:0] found;
+integer i;
+always @(posedge clock) begin
+    for (i = 0; i < BYTES; i = i + 1)
+        if (write[i]) mem[write_at[A-1:0]][8*i +: 8] <= data[8*i +: 8];
+    at <= read_at[A-1:0];
+    found <= mem[at];
+    word <= found;
+    lane_q <= word[32 * lane +: 32];
+end
+"
+    }
+}
+
+leaf! {
+    /// A small memory of `D` bits, at most 2^16 words. Read latency 1.
+    pub struct Ram<const D: usize> {
+        in clock: Clock,
+        in read_at: Bits<16>,
+        in write_at: Bits<16>,
+        in write: Bit,
+        in data: Bits<D>,
+        out q: Bits<D>,
+        param _words: usize,
+    }
+    verilog(this) {
+        localparams(&[("WORDS", this._words), ("A", address_bits(this._words)), ("D", D)]) + "
+reg [D-1:0] mem [0:WORDS-1];
+always @(posedge clock) begin
+    if (write) mem[write_at[A-1:0]] <= data;
+    q <= mem[read_at[A-1:0]];
+end
+"
+    }
+}
+
+leaf! {
+    /// The query buffer: encoded heads in order, and behind them their copies for the
+    /// sinks. Read latency 1.
+    pub struct QueryBuffer {
+        in clock: Clock,
+        in write: Bit,
+        in key: Bit,
+        in far: Bit,
+        in head: Bits<8>,
+        in word: Bits<3>,
+        in m: Bits<64>,
+        /// Bit 10 asks for the copy.
+        in read_at: Bits<11>,
+        out q: Bits<64>,
+        param _words: usize,
+    }
+    verilog(this) {
+        localparams(&[("WORDS", this._words), ("A", address_bits(this._words))]) + "
+reg [63:0] mem [0:2*WORDS-1];
+reg [A-1:0] following;
+wire [A-1:0] at = head == 0 && word == 0 ? {A{1'b0}} : following;
+always @(posedge clock) begin
+    if (write && !key) begin
+        mem[{far, at}] <= m;
+        following <= at + 1'b1;
+    end
+    q <= mem[{read_at[10], read_at[A-1:0]}];
+end
+"
+    }
+}
+
+leaf! {
+    /// A bus, `N` cycles later.
+    pub struct Delay<const D: usize, const N: usize> {
+        in clock: Clock,
+        in d: Bits<D>,
+        out q: Bits<D>,
+    }
+    verilog(_this) {
+        let mut text: String = (1..N).map(|i| format!("reg [{}:0] d{i};\n", D - 1)).collect();
+        text += "always @(posedge clock) begin\n";
+        for i in 1..=N {
+            let from = if i == 1 { "d".to_string() } else { format!("d{}", i - 1) };
+            let to = if i == N { "q".to_string() } else { format!("d{i}") };
+            text += &format!("    {to} <= {from};\n");
+        }
+        text + "end\n"
+    }
+}

@@ -1,0 +1,98 @@
+//! The residual: its memory, the addition, and the statistics of the norm that
+//! follows, gathered while it is written.
+
+use super::tag::{self, PAIR_TAG, PAIR_TAG_BITS};
+use super::text::{kinds, address_bits, localparams};
+use crate::cells::Rsqrt;
+use crate::leaf;
+use rust_hdl_core::prelude::*;
+
+leaf! {
+    /// `pair_tag` comes two cycles before its results `y0`, `y1`
+    /// ([`super::timing::RESULT`]); `retire` as early as the next step's first read allows.
+    pub struct Residual {
+        in clock: Clock,
+        in pair_tag: Bits<PAIR_TAG_BITS>,
+        in y0: Bits<24>,
+        in y1: Bits<24>,
+        in eps: Bits<32>,
+        in embedding_eps: Bits<32>,
+        /// Word that the scan reads; while results arrive the port is theirs.
+        in read_at: Bits<11>,
+        out word: Bits<128>,
+        out e: Bits<4>,
+        out root: Bits<16>,
+        out root_shift: Bits<5>,
+        out retire: Bit,
+        cell rsqrt: Rsqrt,
+        param _words: usize,
+    }
+    verilog(this) {
+        let mut text = kinds() + &localparams(&[("WORDS", this._words), ("A", address_bits(this._words))])
+            + "reg [" + &format!("{}:0] tag_1, tag_2, tag_3;\n", PAIR_TAG_BITS - 1)
+            + "always @(posedge clock) begin tag_1 <= pair_tag; tag_2 <= tag_1; tag_3 <= tag_2; end\n"
+            + &tag::unpack(PAIR_TAG, "tag_1", &["valid", "kind", "last", "index"])
+            + &tag::unpack(PAIR_TAG, "tag_2", &["index", "add", "kind"])
+            + &tag::unpack(PAIR_TAG, "tag_3", &["valid", "kind", "first", "index", "embedding_eps"]) + "
+wire mine_1 = tag_1_valid && (tag_1_kind == KIND_EMBED || tag_1_kind == KIND_NORMALIZE || tag_1_kind == KIND_OUT || tag_1_kind == KIND_DOWN);
+wire mine_3 = tag_3_valid && (tag_3_kind == KIND_EMBED || tag_3_kind == KIND_NORMALIZE || tag_3_kind == KIND_OUT || tag_3_kind == KIND_DOWN);
+wire replace = (tag_2_kind == KIND_EMBED && !tag_2_add) || tag_2_kind == KIND_NORMALIZE;
+always @(*) retire = mine_1 && tag_1_last;
+
+wire [A-1:0] at = mine_1 && tag_1_kind != KIND_NORMALIZE ? tag_1_index[A+1:2] : read_at[A-1:0];
+wire [31:0] old_pair = replace ? 32'd0 : word[32 * tag_2_index[1:0] +: 32];
+wire signed [15:0] old0 = old_pair[15:0];
+wire signed [15:0] old1 = old_pair[31:16];
+wire signed [24:0] sum0 = $signed(y0) + old0;
+wire signed [24:0] sum1 = $signed(y1) + old1;
+reg signed [15:0] x0, x1;
+
+// The mean square and the largest magnitude of what is written.
+reg [30:0] square0, square1;
+reg [31:0] squares;
+reg [40:0] total;
+reg first_4, first_5, valid_4, valid_5, embedding_4, embedding_5, embedding_6;
+reg [14:0] magnitudes;
+wire [14:0] magnitude0 = x0[15] ? ~x0[14:0] : x0[14:0];
+wire [14:0] magnitude1 = x1[15] ? ~x1[14:0] : x1[14:0];
+wire [40:0] t_now = (first_5 ? 41'd0 : total) + {9'd0, squares};
+reg [40:0] t;
+integer i;
+always @(posedge clock) begin
+    x0 <= sum0[24:15] == {10{sum0[24]}} ? sum0[15:0] : {sum0[24], {15{~sum0[24]}}};
+    x1 <= sum1[24:15] == {10{sum1[24]}} ? sum1[15:0] : {sum1[24], {15{~sum1[24]}}};
+    square0 <= x0 * x0;
+    square1 <= x1 * x1;
+    squares <= {1'b0, square0} + {1'b0, square1};
+    valid_4 <= mine_3;
+    valid_5 <= valid_4;
+    first_4 <= tag_3_first;
+    first_5 <= first_4;
+    embedding_4 <= tag_3_embedding_eps;
+    embedding_5 <= embedding_4;
+    if (valid_5) begin
+        total <= t_now;
+        embedding_6 <= embedding_5;
+    end
+    t <= total + {9'd0, embedding_6 ? embedding_eps : eps};
+    if (mine_3) magnitudes <= (tag_3_first ? 15'd0 : magnitudes) | magnitude0 | magnitude1;
+    e <= 0;
+    for (i = 7; i < 15; i = i + 1) if (magnitudes[i]) e <= i[3:0] - 4'd6;
+end
+always @(*) rsqrt$clock = clock;
+always @(*) rsqrt$t = t;
+always @(*) root = rsqrt$r;
+always @(*) root_shift = rsqrt$k;
+";
+        for lane in 0..4 {
+            text += &format!("
+reg [31:0] mem_{lane} [0:WORDS-1];
+always @(posedge clock) begin
+    if (mine_3 && tag_3_index[1:0] == 2'd{lane}) mem_{lane}[tag_3_index[A+1:2]] <= {{x1, x0}};
+    word[{low} +: 32] <= mem_{lane}[at];
+end
+", low = 32 * lane);
+        }
+        text
+    }
+}

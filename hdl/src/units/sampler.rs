@@ -1,0 +1,112 @@
+//! The choice of the next token, in the logits' tail: largest logit, or largest
+//! logit plus Gumbel noise.
+
+use super::tag::{self, PAIR_TAG, PAIR_TAG_BITS};
+use super::text::{address_bits, kinds, localparams};
+use crate::cells::{Crc24, Gumbel, Temperature};
+use crate::leaf;
+use rust_hdl_core::prelude::*;
+
+leaf! {
+    /// `early_tag` comes [`Gumbel::LATENCY`] minus [`Temperature::LATENCY`] cycles before
+    /// the logits: the noise depends on the index alone. `pair_tag` comes with them.
+    pub struct Sampler {
+        in clock: Clock,
+        in early_tag: Bits<PAIR_TAG_BITS>,
+        in pair_tag: Bits<PAIR_TAG_BITS>,
+        in y0: Bits<24>,
+        in y1: Bits<24>,
+        /// `IT`, 0 for greedy.
+        in temperature: Bits<16>,
+        in key0: Bits<32>,
+        in key1: Bits<32>,
+        in samples: Bits<32>,
+        in clear_crc: Bit,
+        out crc: Bits<32>,
+        out choice: Bits<16>,
+        out retire: Bit,
+        in link_at: Bits<16>,
+        out link_q: Bits<32>,
+        cell noise0: Gumbel,
+        cell noise1: Gumbel,
+        cell scaled0: Temperature,
+        cell scaled1: Temperature,
+        cell checksum: Crc24,
+        param _vocab: usize,
+    }
+    verilog(this) {
+        let mut text = kinds() + &localparams(&[("PAIRS", this._vocab / 2), ("A", address_bits(this._vocab) - 1)])
+            + &tag::unpack(PAIR_TAG, "early_tag", &["index"])
+            + &tag::unpack(PAIR_TAG, "pair_tag", &["valid", "kind", "first", "last", "odd", "index"]) + "
+wire mine = pair_tag_valid && pair_tag_kind == KIND_LOGITS;
+// mark: {valid, first, last, odd, index}
+wire [16:0] mark = {mine, pair_tag_first, pair_tag_last, pair_tag_odd, pair_tag_index};
+reg [16:0] mark_1, mark_2, mark_3, mark_4, mark_5;
+reg signed [23:0] plain0_1, plain0_2, plain0_3, plain1_1, plain1_2, plain1_3;
+always @(posedge clock) begin
+    mark_1 <= mark;
+    mark_2 <= mark_1;
+    mark_3 <= mark_2;
+    mark_4 <= mark_3;
+    mark_5 <= mark_4;
+    plain0_1 <= y0;
+    plain0_2 <= plain0_1;
+    plain0_3 <= plain0_2;
+    plain1_1 <= y1;
+    plain1_2 <= plain1_1;
+    plain1_3 <= plain1_2;
+end
+
+wire greedy = temperature == 0;
+wire signed [29:0] t0 = scaled0$z, t1 = scaled1$z;
+wire signed [17:0] n0 = noise0$noise, n1 = noise1$noise;
+reg signed [30:0] z0, z1, better, best;
+reg better_odd;
+reg [13:0] best_index;
+wire improves = mark_5[15] || «7: better > best | better >= best»;
+always @(posedge clock) begin
+    z0 <= greedy ? {{7{plain0_3[23]}}, plain0_3} : t0 + n0;
+    z1 <= greedy ? {{7{plain1_3[23]}}, plain1_3} : t1 + n1;
+    better <= !mark_4[13] && z1 > z0 ? z1 : z0;
+    better_odd <= !mark_4[13] && z1 > z0;
+    if (mark_5[16] && improves) begin
+        best <= better;
+        best_index <= {mark_5[12:0], better_odd};
+    end
+end
+always @(*) choice = {2'd0, best_index};
+always @(*) retire = mark_4[16] && mark_4[14];
+
+always @(*) checksum$clock = clock;
+always @(*) checksum$clear = clear_crc;
+always @(*) checksum$valid0 = mine;
+always @(*) checksum$d0 = y0;
+always @(*) checksum$valid1 = mine && !pair_tag_odd;
+always @(*) checksum$d1 = y1;
+always @(*) crc = checksum$crc;
+
+reg [47:0] logits [0:PAIRS-1];
+reg [47:0] found;
+reg upper;
+always @(posedge clock) begin
+    if (mine) logits[pair_tag_index[A-1:0]] <= {y1, y0};
+    found <= logits[link_at[A:1]];
+    upper <= link_at[0];
+end
+always @(*) link_q = upper ? {{8{found[47]}}, found[47:24]} : {{8{found[23]}}, found[23:0]};
+";
+        for lane in 0..2 {
+            text += &format!("
+always @(*) noise{lane}$clock = clock;
+always @(*) noise{lane}$k0 = key0;
+always @(*) noise{lane}$k1 = key1;
+always @(*) noise{lane}$step = samples;
+always @(*) noise{lane}$i = {{18'd0, early_tag_index, 1'b{lane}}};
+always @(*) scaled{lane}$clock = clock;
+always @(*) scaled{lane}$logit = y{lane};
+always @(*) scaled{lane}$it = temperature;
+");
+        }
+        text
+    }
+}

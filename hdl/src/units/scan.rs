@@ -1,0 +1,173 @@
+//! The scan: turns a step into a stream of memory words, one a cycle.
+
+use super::tag::{self, WORD_TAG, WORD_TAG_BITS};
+use super::text::{kinds, localparams, step_fields, STEP_BITS};
+use crate::leaf;
+use rust_hdl_core::prelude::*;
+
+leaf! {
+    /// Takes a step with `go` (when `ready`), sends its words from the second cycle on.
+    ///
+    /// A row group's sums wait in the array while the tail takes them, two a cycle; the
+    /// scan holds back the last word of the next group until they are gone.
+    pub struct Scan {
+        in clock: Clock,
+        in reset: Bit,
+        in go: Bit,
+        in step_in: Bits<STEP_BITS>,
+        /// Input token and position row (`pos mod npos`).
+        in token: Bits<16>,
+        in position_row: Bits<16>,
+        /// Sinks are in use and the position has passed the window.
+        in far: Bit,
+        in full: Bit,
+        in head_size: Bits<8>,
+        /// Groups of the key ring, of its sinks; slots in their last; current group and row.
+        in key_groups: Bits<16>,
+        in key_sink_groups: Bits<16>,
+        in key_last: Bits<8>,
+        in key_sink_last: Bits<8>,
+        in key_group: Bits<16>,
+        in key_row: Bits<8>,
+        /// The same for the value ring, in groups of eight slots.
+        in value_groups: Bits<16>,
+        in value_sink_groups: Bits<16>,
+        in value_last: Bits<8>,
+        in value_sink_last: Bits<8>,
+        in value_group: Bits<16>,
+        in value_column: Bits<8>,
+        out ready: Bit,
+        out read_at: Bits<20>,
+        /// Word of the vector, of the query buffer or of the score buffer.
+        out operand_at: Bits<11>,
+        out tag: Bits<WORD_TAG_BITS>,
+        param _rows: usize,
+    }
+    verilog(this) {
+        let p = this._rows;
+        let divide = match p {
+            6 => "wire [33:0] product = index * 18'd43691;\nwire [15:0] quotient = product[33:18];\n".to_string(),
+            p if p.is_power_of_two() => format!("wire [15:0] quotient = index >> {};\n", p.trailing_zeros()),
+            p => unreachable!("no core has {p} rows"),
+        };
+        kinds() + &localparams(&[("P", p)]) + "reg [255:0] step;\n" + &step_fields("step", &[
+            "kind", "normed", "embedding_eps", "add", "gains", "address", "cols", "groups",
+            "rows", "stride", "scale", "shift", "score", "score_id", "head", "pair", "far_only",
+        ]) + &step_fields("step_in", &["kind", "by_position", "address", "rows", "score"]) + "
+reg active;
+reg [1:0] prepare;          // embed: cycles until the row's address is known
+reg [15:0] index;           // embed: which row
+reg [4:0] row;              // embed: its place in the word
+reg [25:0] offset;
+reg [19:0] group_at;        // first word of the current row group
+reg [9:0] col;
+reg [12:0] group;
+reg [13:0] left;            // rows not yet issued
+reg [12:0] slot;            // scores: place of the group's first slot in the score buffers
+reg [3:0] gap;              // cycles until the sums of the last group are gone
+" + &divide + "
+wire elementwise = step_kind == KIND_EMBED || step_kind == KIND_NORMALIZE;
+wire scores = step_kind == KIND_SCORES;
+wire mix = step_kind == KIND_MIX;
+wire [15:0] key_valid = full ? key_groups : key_group + 16'd1;
+wire [15:0] value_valid = full ? value_groups : value_group + 16'd1;
+wire [7:0] head_words = (head_size + 8'd7) >> 3;
+wire [9:0] cols = scores ? {2'd0, head_words} : mix ? value_valid[9:0] : step_cols;
+wire [12:0] groups = scores ? key_valid[12:0] : step_groups;
+wire col_last = col == cols - 10'd1;
+wire group_last = group == groups - 13'd1;
+wire last = elementwise || col_last;
+wire final_word = col_last && group_last;
+wire issue = active && !(last && gap != 0);
+always @(*) ready = (!active && prepare == 0) || (issue && final_word);
+
+// Rows of a group that have been written: all, but in the current group while
+// the ring fills, and in the last group of sinks and of ring.
+wire [4:0] key_limit =
+    !full && group[12:0] == key_group[12:0] ? «1: key_row[4:0] + 5'd1 | key_row[4:0] + 5'd2» :
+    group + 13'd1 == key_sink_groups[12:0] ? key_sink_last[4:0] :
+    group + 13'd1 == key_groups[12:0] ? «2: key_last[4:0] | P» : P;
+wire [4:0] value_limit =
+    !full && col == value_group[9:0] ? value_column[4:0] + 5'd1 :
+    {6'd0, col} + 16'd1 == value_sink_groups ? value_sink_last[4:0] :
+    {6'd0, col} + 16'd1 == value_groups ? «3: value_last[4:0] | 5'd8» : 5'd8;
+wire in_sinks = «4: far | 1'b0» && {3'd0, group} < key_sink_groups;
+
+wire [13:0] width = elementwise ? 14'd8 : P;
+wire [13:0] taken = left < width ? left : width;
+wire [13:0] taken_up = taken + 14'd1;
+wire [3:0] pairs = taken_up[4:1];
+
+always @(posedge clock) begin
+    gap <= gap == 0 ? 4'd0 : gap - 4'd1;
+    if (prepare != 0) begin
+        prepare <= prepare - 2'd1;
+        offset <= quotient * cols;
+        row <= index - quotient * P;
+        if (prepare == 1) begin
+            active <= 1;
+            group_at <= step_address + offset[19:0];
+        end
+    end
+    if (issue) begin
+        col <= col_last ? 10'd0 : col + 10'd1;
+        if (last) begin
+            left <= left - taken;
+            gap <= scores ? 4'd0 : pairs - 4'd1;
+        end
+        if (col_last) begin
+            group <= group + 13'd1;
+            slot <= group + 13'd1 == key_sink_groups[12:0] ? {step_score, 3'd0} + {value_sink_groups[9:0], 3'd0} : slot + P;
+            group_at <= group_at + (mix ? {4'd0, step_stride} : {10'd0, cols});
+        end
+        if (final_word) active <= 0;
+    end
+    if (go) begin
+        step <= step_in;
+        index <= step_in_by_position ? position_row : token;
+        active <= step_in_kind != KIND_EMBED;
+        prepare <= step_in_kind == KIND_EMBED ? 2'd3 : 2'd0;
+        group_at <= step_in_address;
+        left <= step_in_rows;
+        slot <= {step_in_score, 3'd0};
+        col <= 0;
+        group <= 0;
+    end
+    if (reset) begin
+        active <= 0;
+        prepare <= 0;
+        gap <= 0;
+    end
+end
+
+wire t_valid = issue;
+wire [3:0] t_kind = step_kind;
+wire t_first = col == 0;
+wire t_last = last;
+wire t_group_first = elementwise ? col == 0 : group == 0;
+wire t_group_last = group_last && (!elementwise || col_last);
+wire [3:0] t_pairs = pairs;
+wire t_odd = taken[0];
+wire [7:0] t_shift = step_shift;
+wire [15:0] t_scale = step_scale + (scores ? {3'd0, group} : elementwise ? {1'b0, index[15:1]} : 16'd0);
+wire [9:0] t_pair = step_pair;
+wire t_normed = step_normed;
+wire t_gains = step_gains;
+wire t_add = step_add;
+wire t_embedding_eps = step_embedding_eps;
+wire t_far = scores ? in_sinks : step_far_only;
+wire [4:0] t_limit = mix ? value_limit : key_limit;
+wire [12:0] t_slot = slot;
+wire [2:0] t_id = step_score_id;
+wire [7:0] t_head = step_head;
+wire [4:0] t_row = row;
+wire t_odd_row = index[0];
+
+always @(posedge clock) begin
+    if (issue) read_at <= group_at + {10'd0, col};
+    if (issue) operand_at <= mix ? {1'b0, step_score + col} : scores ? {in_sinks, step_pair + col} : {1'b0, col};
+    tag <= " + &tag::pack(WORD_TAG, "t_") + ";
+end
+"
+    }
+}

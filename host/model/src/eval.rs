@@ -1,0 +1,180 @@
+//! How good is a quantized model? Perplexity of it and of its float32 origin on the
+//! same text, at the same window, and how far their predictions differ.
+
+use crate::float::{FloatState, StateError};
+use crate::model::Model;
+use crate::reference::Reference;
+use crate::tokenizer::{check_utf8, Tokenizer, TokenizerError};
+use std::error::Error;
+use thiserror::Error;
+
+/// What separates the documents of a text.
+const SEPARATOR: &str = "<|endoftext|>";
+
+/// Anything that runs a quantized model, bit for bit: the reference, a faster engine, a core.
+pub trait Engine {
+    /// Forgets every token: the next one has position 0.
+    fn restart(&mut self) -> Result<(), Box<dyn Error + Send + Sync>>;
+
+    /// Feeds one token and returns the logits for the next: 24 bits, `logit_bits` of them a fraction.
+    fn step(&mut self, token: u32) -> Result<&[i32], Box<dyn Error + Send + Sync>>;
+}
+
+impl Engine for Reference {
+    fn restart(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.reset();
+        Ok(())
+    }
+
+    fn step(&mut self, token: u32) -> Result<&[i32], Box<dyn Error + Send + Sync>> {
+        Ok(Reference::step(self, token)?)
+    }
+}
+
+/// What an evaluation finds. Means are over all predicted tokens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Report {
+    /// Documents read, the last one perhaps in part.
+    pub documents: usize,
+    /// Tokens predicted.
+    pub tokens: usize,
+    /// Mean negative log-likelihood of float32, nats.
+    pub loss_f32: f64,
+    /// Mean negative log-likelihood of the integers, nats.
+    pub loss: f64,
+    /// Mean Kullback-Leibler divergence of the integers' prediction from float32's, nats.
+    pub kl: f64,
+    /// Share of positions at which both rank the same token first, 0 to 1.
+    pub top1: f64,
+}
+
+impl Report {
+    /// Perplexity of float32.
+    pub fn perplexity_f32(&self) -> f64 {
+        self.loss_f32.exp()
+    }
+
+    /// Perplexity of the integers.
+    pub fn perplexity(&self) -> f64 {
+        self.loss.exp()
+    }
+}
+
+/// Why an evaluation cannot be made.
+#[derive(Debug, Error)]
+pub enum EvalError {
+    /// The model has no float32 weights to compare with.
+    #[error("{0} holds no float32 weights to compare with: evaluate its checkpoint")]
+    NoFloat(String),
+    /// Nothing to predict.
+    #[error("the text has no token to predict")]
+    NoText,
+    /// The text cannot be read.
+    #[error(transparent)]
+    Text(#[from] TokenizerError),
+    /// A window or token that float32 refuses.
+    #[error(transparent)]
+    Float(#[from] StateError),
+    /// The engine failed.
+    #[error("the engine failed: {0}")]
+    Engine(Box<dyn Error + Send + Sync>),
+    /// The engine's logits are not as many as the model's symbols.
+    #[error("the engine gave {found} logits for a vocabulary of {vocab}")]
+    Logits {
+        /// Logits that came.
+        found: usize,
+        /// Symbols of the model.
+        vocab: usize,
+    },
+}
+
+/// The documents of a text as tokens, each after a BOS.
+///
+/// Byte pairs: what lies between separators, without the space around it.
+/// Characters: one document a line, and its end is a token to be predicted too.
+pub fn documents(tokenizer: &Tokenizer, text: &[u8]) -> Result<Vec<Vec<u32>>, TokenizerError> {
+    let parts = check_utf8(text)?.split(SEPARATOR);
+    let documents: Vec<&str> = match tokenizer {
+        Tokenizer::Bpe(_) => parts.collect(),
+        Tokenizer::Chars(_) => parts.flat_map(str::lines).collect(),
+    };
+    let encoded = |document: &str| {
+        let mut tokens = tokenizer.encode(document.as_bytes(), true)?;
+        tokens.extend(tokenizer.restart());
+        Ok(tokens)
+    };
+    documents.into_iter().map(str::trim).filter(|d| !d.is_empty()).map(encoded).collect()
+}
+
+/// Compares `engine`, which runs `model.quant` at `window` and `sinks`, with float32
+/// on the first `limit` predictions of `text`. `progress` hears how many are done, of how many.
+pub fn evaluate(
+    model: &Model,
+    engine: &mut dyn Engine,
+    text: &[u8],
+    (window, sinks): (usize, usize),
+    limit: Option<usize>,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Report, EvalError> {
+    let float = model.float.as_ref().ok_or_else(|| EvalError::NoFloat(model.name.clone()))?;
+    let documents = documents(&model.tokenizer, text)?;
+    let available: usize = documents.iter().map(|d| d.len() - 1).sum();
+    let total = available.min(limit.unwrap_or(usize::MAX));
+    if total == 0 {
+        return Err(EvalError::NoText);
+    }
+    let unit = f64::from(model.quant.logit_bits).exp2().recip();
+    let mut state = FloatState::new(float, window, sinks)?;
+    let mut report = Report { documents: 0, tokens: 0, loss_f32: 0.0, loss: 0.0, kl: 0.0, top1: 0.0 };
+    for document in &documents {
+        if report.tokens == total {
+            break;
+        }
+        report.documents += 1;
+        state.restart();
+        engine.restart().map_err(EvalError::Engine)?;
+        for pair in document.windows(2).take(total - report.tokens) {
+            let truth = pair[1] as usize;
+            let logits = engine.step(pair[0]).map_err(EvalError::Engine)?;
+            if logits.len() != float.vocab {
+                return Err(EvalError::Logits { found: logits.len(), vocab: float.vocab });
+            }
+            let ours = Prediction::new(logits.iter().map(|&l| f64::from(l) * unit));
+            let theirs = Prediction::new(state.step(pair[0])?.iter().map(|&l| f64::from(l)));
+            report.loss -= ours.log_p[truth];
+            report.loss_f32 -= theirs.log_p[truth];
+            report.kl += theirs.divergence(&ours);
+            report.top1 += f64::from(u8::from(ours.top == theirs.top));
+            report.tokens += 1;
+            progress(report.tokens, total);
+        }
+    }
+    let tokens = report.tokens as f64;
+    for mean in [&mut report.loss, &mut report.loss_f32, &mut report.kl, &mut report.top1] {
+        *mean /= tokens;
+    }
+    Ok(report)
+}
+
+/// A distribution over the next token.
+struct Prediction {
+    log_p: Vec<f64>,
+    /// The likeliest token, the lowest of equals.
+    top: usize,
+}
+
+impl Prediction {
+    fn new(logits: impl Iterator<Item = f64>) -> Self {
+        let mut log_p: Vec<f64> = logits.collect();
+        let (top, max) = log_p.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (i, &l)| {
+            if l > best.1 { (i, l) } else { best }
+        });
+        let log_sum = max + log_p.iter().map(|l| (l - max).exp()).sum::<f64>().ln();
+        log_p.iter_mut().for_each(|l| *l -= log_sum);
+        Self { log_p, top }
+    }
+
+    fn divergence(&self, other: &Self) -> f64 {
+        self.log_p.iter().zip(&other.log_p).map(|(p, q)| p.exp() * (p - q)).sum()
+    }
+}

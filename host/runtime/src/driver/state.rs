@@ -1,0 +1,96 @@
+//! A core's counters, and its stream as it can be saved and restored.
+
+use super::{CoreDriver, DriverError, RegisterBus, Result};
+use annulus_contract::regs::{self, region};
+use annulus_contract::ring::Ring;
+use annulus_contract::step::Kind;
+use annulus_model::image::Config;
+
+/// What a core has counted since its counters were cleared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Cycles with a token in the core.
+    pub cycles: u64,
+    /// Cycles in which the array took a word.
+    pub busy: u64,
+    /// Tokens done.
+    pub tokens: u32,
+    /// Cycles by kind of step; empty where the core does not count them.
+    pub by_kind: Vec<(Kind, u32)>,
+}
+
+/// A stream: key and value rings, position, and the sampler's count. It can be
+/// restored on any core of as many lanes that runs the same image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    config: Config,
+    ring: Ring,
+    /// Words of the rings in the wide memory.
+    rings: Vec<u32>,
+    key_scales: Vec<u32>,
+    phases: Vec<u32>,
+    registers: [u32; STREAM.len()],
+}
+
+/// The registers that hold a stream.
+const STREAM: [u8; 6] = [
+    regs::POSITION,
+    regs::POSITION_HIGH,
+    regs::RING_STATE,
+    regs::KEY_AT,
+    regs::VALUE_AT,
+    regs::SAMPLES,
+];
+
+impl Snapshot {
+    /// Position of the next token.
+    pub fn position(&self) -> u64 {
+        u64::from(self.registers[0]) | u64::from(self.registers[1]) << 32
+    }
+}
+
+impl<B: RegisterBus> CoreDriver<B> {
+    /// Save the stream; the core must be idle.
+    ///
+    /// # Errors
+    /// If nothing is loaded or the link fails.
+    pub fn save(&mut self) -> Result<Snapshot, B> {
+        let image = self.image.as_ref().ok_or(DriverError::NotLoaded)?;
+        let (config, ring, layout) = (image.config.clone(), image.ring, image.layout());
+        let pairs = image.increments.len();
+        let lanes = region::lanes(region::WIDE, ring.rows) as usize;
+        let words = (layout.key_words + layout.value_words) * lanes;
+        let mut registers = [0; STREAM.len()];
+        for (value, register) in registers.iter_mut().zip(STREAM) {
+            *value = self.read(register)?;
+        }
+        Ok(Snapshot {
+            rings: self.read_memory(region::WIDE, layout.weight_words as u32, words)?,
+            key_scales: self.read_memory(region::KEY_SCALES, 0, layout.key_scales * ring.rows as usize)?,
+            phases: self.read_memory(region::PHASE, 0, pairs)?,
+            config,
+            ring,
+            registers,
+        })
+    }
+
+    /// Go on where a stream was saved. The token to feed next is the caller's to know.
+    ///
+    /// # Errors
+    /// If the snapshot belongs to another image, or the link fails.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), B> {
+        let image = self.image.as_ref().ok_or(DriverError::NotLoaded)?;
+        if (&image.config, image.ring) != (&snapshot.config, snapshot.ring) {
+            return Err(DriverError::Snapshot);
+        }
+        let rings = image.layout().weight_words as u32;
+        self.reset()?;
+        self.write_memory(region::WIDE, rings, &snapshot.rings)?;
+        self.write_memory(region::KEY_SCALES, 0, &snapshot.key_scales)?;
+        self.write_memory(region::PHASE, 0, &snapshot.phases)?;
+        for (&value, register) in snapshot.registers.iter().zip(STREAM) {
+            self.write(register, value)?;
+        }
+        Ok(())
+    }
+}
