@@ -31,27 +31,35 @@ fn debug() {
     println!("{s:?} W {window} S {sinks}");
     let model = s.model(seed);
     let image = compile(&model, &shape, window, sinks).unwrap();
-    for st in &image.steps { println!("{st:?}"); }
-    let token = 5u32;
+
+    let prefix: Vec<u32> = std::env::var("PREFIX").map_or(vec![], |s| s.split(',').map(|t| t.parse().unwrap()).collect());
+    let token: u32 = std::env::var("TOKEN").map_or(5, |s| s.parse().unwrap());
     let mut reference = Reference::new(&model, window, sinks).unwrap();
     reference.set_tracing(true);
+    for &t in &prefix { reference.step(t).unwrap(); }
     reference.step(token).unwrap();
-    let trace = reference.trace().unwrap();
+    let trace = reference.trace().unwrap().clone();
+    let mut layer = 0;
     for cut in 1..image.steps.len() {
         let mut im = image.clone();
-        im.steps[cut] = Step::new(Kind::End);
         load(&mut core, &im);
+        for &t in &prefix { core.write(regs::TOKEN_IN, t); assert!(core.run_until_idle(100000)); }
+        im.steps[cut] = Step::new(Kind::End);
+        for (region, words) in im.loads() { if region == region::STEPS {
+            core.write(regs::MEM_ADDRESS, regs::mem_address(region, 0, 0));
+            for word in words { core.write(regs::MEM_DATA, word); } } }
         core.write(regs::TOKEN_IN, token);
         assert!(core.run_until_idle(100000));
         let x: Vec<i32> = memory(&mut core, region::RESIDUAL, 0, model.dim / 2).iter().flat_map(|w| [*w as i16 as i32, (*w >> 16) as i16 as i32]).collect();
-        println!("after {:?}: error {} x {:?}", image.steps[cut-1].kind, core.read(regs::ERROR), &x[..8.min(x.len())]);
+        let k = image.steps[cut-1].kind;
+        if image.steps[cut].kind == Kind::Value || image.steps[cut].kind == Kind::Logits {
+            let want = if layer < trace.layers.len() { &trace.layers[layer].x } else { &trace.x_final };
+            println!("after {k:?} ({cut}) {} error {}", if *want == x { "EQUAL" } else { "DIFFERENT" }, core.read(regs::ERROR));
+            if *want != x { println!("got {x:?}\nwant {want:?}"); }
+            layer += 1;
+        } else if k != Kind::Scores { println!("  then {k:?}: {:?}", x); }
     }
-    for (i, l) in trace.layers.iter().enumerate() {
-        println!("layer {i} x {:?} norm {:?} e {:?}\n k {:?}\n v {:?}\n ao {:?}", &l.x[..8.min(l.x.len())], l.norm, l.e, &l.k[..8.min(l.k.len())], &l.v[..8.min(l.v.len())], &l.ao[..8.min(l.ao.len())]);
-    }
-    load(&mut core, &image);
-    core.write(regs::TOKEN_IN, token);
-    core.run_until_idle(100000);
+    for (i, l) in trace.layers.iter().enumerate() { println!("layer {i} {l:?}"); }
     let l = image.layout();
     println!("{l:?}");
 }

@@ -107,8 +107,9 @@ wire opening = mark_7[17];
 reg signed [21:0] h_{i};
 wire signed [21:0] base_{i} = opening ? 22'sd0 : h_{i};
 wire minus_{i} = {bits};
-always @(posedge clock) if (mark_7[18]) h_{i} <=
-    hadamard ? (minus_{i} ? base_{i} - {value} : base_{i} + {value}) : at == 5'd{half} ? {{{{6{{{stored}[15]}}}}, {stored}}} : base_{i};
+wire signed [21:0] turned_{i} = minus_{i} ? base_{i} - {value} : base_{i} + {value};
+wire signed [21:0] stored_{i} = at == 5'd{half} ? {stored} : base_{i};
+always @(posedge clock) if (mark_7[18]) h_{i} <= hadamard ? turned_{i} : stored_{i};
 reg [21:0] kept_{i};
 always @(posedge clock) if (mark_8[18] && mark_8[16]) kept_{i} <= head_size > 8'd{i} ? h_{i} : 22'd0;
 ");

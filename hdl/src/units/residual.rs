@@ -33,7 +33,7 @@ leaf! {
             + "always @(posedge clock) begin tag_1 <= pair_tag; tag_2 <= tag_1; tag_3 <= tag_2; end\n"
             + &tag::unpack(PAIR_TAG, "tag_1", &["valid", "kind", "last", "index"])
             + &tag::unpack(PAIR_TAG, "tag_2", &["index", "add", "kind"])
-            + &tag::unpack(PAIR_TAG, "tag_3", &["valid", "kind", "first", "index", "embedding_eps"]) + "
+            + &tag::unpack(PAIR_TAG, "tag_3", &["valid", "kind", "first", "last", "index", "embedding_eps"]) + "
 wire mine_1 = tag_1_valid && (tag_1_kind == KIND_EMBED || tag_1_kind == KIND_NORMALIZE || tag_1_kind == KIND_OUT || tag_1_kind == KIND_DOWN);
 wire mine_3 = tag_3_valid && (tag_3_kind == KIND_EMBED || tag_3_kind == KIND_NORMALIZE || tag_3_kind == KIND_OUT || tag_3_kind == KIND_DOWN);
 wire replace = (tag_2_kind == KIND_EMBED && !tag_2_add) || tag_2_kind == KIND_NORMALIZE;
@@ -51,7 +51,7 @@ reg signed [15:0] x0, x1;
 reg [30:0] square0, square1;
 reg [31:0] squares;
 reg [40:0] total;
-reg first_4, first_5, valid_4, valid_5, embedding_4, embedding_5, embedding_6;
+reg first_4, first_5, valid_4, valid_5, last_4, last_5, last_6, embedding_4, embedding_5, embedding_6;
 reg [14:0] magnitudes;
 wire [14:0] magnitude0 = x0[15] ? ~x0[14:0] : x0[14:0];
 wire [14:0] magnitude1 = x1[15] ? ~x1[14:0] : x1[14:0];
@@ -68,13 +68,17 @@ always @(posedge clock) begin
     valid_5 <= valid_4;
     first_4 <= tag_3_first;
     first_5 <= first_4;
+    last_4 <= mine_3 && tag_3_last;
+    last_5 <= last_4;
+    last_6 <= last_5;
     embedding_4 <= tag_3_embedding_eps;
     embedding_5 <= embedding_4;
     if (valid_5) begin
         total <= t_now;
         embedding_6 <= embedding_5;
     end
-    t <= total + {9'd0, embedding_6 ? embedding_eps : eps};
+    // The root stays while the next vector is written: it may be the one being normalized.
+    if (last_6) t <= total + {9'd0, embedding_6 ? embedding_eps : eps};
     if (mine_3) magnitudes <= (tag_3_first ? 15'd0 : magnitudes) | magnitude0 | magnitude1;
     e <= 0;
     for (i = 7; i < 15; i = i + 1) if (magnitudes[i]) e <= i[3:0] - 4'd6;

@@ -110,13 +110,23 @@ impl Shape {
     pub fn check(&self) -> Result<(), ShapeError> {
         let within = |field, value: i64, min: u64, max: u64| match u64::try_from(value) {
             Ok(v) if (min..=max).contains(&v) => Ok(v),
-            _ => Err(ShapeError::OutOfRange { field, value, min, max }),
+            _ => Err(ShapeError::OutOfRange {
+                field,
+                value,
+                min,
+                max,
+            }),
         };
         let divides = |field, value: u64, divisor_field, divisor: u64| {
-            if value % divisor == 0 {
+            if value.is_multiple_of(divisor) {
                 Ok(())
             } else {
-                Err(ShapeError::NotDivisible { field, value, divisor_field, divisor })
+                Err(ShapeError::NotDivisible {
+                    field,
+                    value,
+                    divisor_field,
+                    divisor,
+                })
             }
         };
         let dim = within("dim", self.dim, 2, MAX_DIM)?;
@@ -129,8 +139,13 @@ impl Shape {
         divides("dim", dim, "heads", heads)?;
         divides("heads", heads, "kv_heads", kv_heads)?;
         let head_size = dim / heads;
-        within("head size", head_size as i64, *HEAD_SIZE.start(), *HEAD_SIZE.end())?;
-        if head_size % 2 != 0 {
+        within(
+            "head size",
+            head_size as i64,
+            *HEAD_SIZE.start(),
+            *HEAD_SIZE.end(),
+        )?;
+        if !head_size.is_multiple_of(2) {
             return Err(ShapeError::OddHeadSize(head_size));
         }
         Ok(())
@@ -141,13 +156,26 @@ impl Shape {
 mod tests {
     use super::*;
 
-    const STORIES: Shape =
-        Shape { dim: 64, hidden: 172, layers: 5, heads: 8, kv_heads: 4, vocab: 512, context: 512 };
+    const STORIES: Shape = Shape {
+        dim: 64,
+        hidden: 172,
+        layers: 5,
+        heads: 8,
+        kv_heads: 4,
+        vocab: 512,
+        context: 512,
+    };
 
     #[test]
     fn real_and_odd_shapes_pass() {
         for (dim, heads) in [(64, 8), (24, 4), (48, 1), (96, 2), (6, 1), (2, 1)] {
-            let shape = Shape { dim, heads, kv_heads: 1, hidden: 173, ..STORIES };
+            let shape = Shape {
+                dim,
+                heads,
+                kv_heads: 1,
+                hidden: 173,
+                ..STORIES
+            };
             assert_eq!(shape.check(), Ok(()), "{shape:?}");
         }
     }
@@ -155,14 +183,62 @@ mod tests {
     #[test]
     fn faults_name_their_field() {
         let cases = [
-            (Shape { dim: -1, ..STORIES }, "dim is -1, but must be 2 to 2047"),
-            (Shape { heads: 7, ..STORIES }, "dim is 64, which heads (7) does not divide"),
-            (Shape { kv_heads: 3, ..STORIES }, "heads is 8, which kv_heads (3) does not divide"),
-            (Shape { vocab: 4097, ..STORIES }, "vocab is 4097, but must be 16 to 4096"),
-            (Shape { heads: 64, kv_heads: 1, ..STORIES }, "head size is 1, but must be 2 to 64"),
-            (Shape { dim: 65, heads: 13, kv_heads: 13, ..STORIES }, "the head size is 5, but must be even"),
-            (Shape { hidden: i64::MAX, ..STORIES }, "hidden is 9223372036854775807, but must be 1 to 8192"),
-            (Shape { heads: 0, ..STORIES }, "heads is 0, but must be 1 to 2047"),
+            (
+                Shape { dim: -1, ..STORIES },
+                "dim is -1, but must be 2 to 2047",
+            ),
+            (
+                Shape {
+                    heads: 7,
+                    ..STORIES
+                },
+                "dim is 64, which heads (7) does not divide",
+            ),
+            (
+                Shape {
+                    kv_heads: 3,
+                    ..STORIES
+                },
+                "heads is 8, which kv_heads (3) does not divide",
+            ),
+            (
+                Shape {
+                    vocab: 4097,
+                    ..STORIES
+                },
+                "vocab is 4097, but must be 16 to 4096",
+            ),
+            (
+                Shape {
+                    heads: 64,
+                    kv_heads: 1,
+                    ..STORIES
+                },
+                "head size is 1, but must be 2 to 64",
+            ),
+            (
+                Shape {
+                    dim: 65,
+                    heads: 13,
+                    kv_heads: 13,
+                    ..STORIES
+                },
+                "the head size is 5, but must be even",
+            ),
+            (
+                Shape {
+                    hidden: i64::MAX,
+                    ..STORIES
+                },
+                "hidden is 9223372036854775807, but must be 1 to 8192",
+            ),
+            (
+                Shape {
+                    heads: 0,
+                    ..STORIES
+                },
+                "heads is 0, but must be 1 to 2047",
+            ),
         ];
         for (shape, sentence) in cases {
             assert_eq!(shape.check().unwrap_err().to_string(), sentence);

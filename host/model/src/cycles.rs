@@ -19,7 +19,7 @@ mod depth {
     /// The attention output, or ReLU's hidden vector, counts as written.
     pub const HIDDEN: u64 = 16;
     /// SwiGLU's hidden vector counts as written.
-    pub const GATED: u64 = 26;
+    pub const GATED: u64 = 25;
     /// The value ring is written.
     pub const VALUE: u64 = 17;
     /// The token is chosen.

@@ -103,7 +103,12 @@ pub fn documents(tokenizer: &Tokenizer, text: &[u8]) -> Result<Vec<Vec<u32>>, To
         tokens.extend(tokenizer.restart());
         Ok(tokens)
     };
-    documents.into_iter().map(str::trim).filter(|d| !d.is_empty()).map(encoded).collect()
+    documents
+        .into_iter()
+        .map(str::trim)
+        .filter(|d| !d.is_empty())
+        .map(encoded)
+        .collect()
 }
 
 /// Compares `engine`, which runs `model.quant` at `window` and `sinks`, with float32
@@ -116,7 +121,10 @@ pub fn evaluate(
     limit: Option<usize>,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Report, EvalError> {
-    let float = model.float.as_ref().ok_or_else(|| EvalError::NoFloat(model.name.clone()))?;
+    let float = model
+        .float
+        .as_ref()
+        .ok_or_else(|| EvalError::NoFloat(model.name.clone()))?;
     let documents = documents(&model.tokenizer, text)?;
     let available: usize = documents.iter().map(|d| d.len() - 1).sum();
     let total = available.min(limit.unwrap_or(usize::MAX));
@@ -125,7 +133,14 @@ pub fn evaluate(
     }
     let unit = f64::from(model.quant.logit_bits).exp2().recip();
     let mut state = FloatState::new(float, window, sinks)?;
-    let mut report = Report { documents: 0, tokens: 0, loss_f32: 0.0, loss: 0.0, kl: 0.0, top1: 0.0 };
+    let mut report = Report {
+        documents: 0,
+        tokens: 0,
+        loss_f32: 0.0,
+        loss: 0.0,
+        kl: 0.0,
+        top1: 0.0,
+    };
     for document in &documents {
         if report.tokens == total {
             break;
@@ -137,7 +152,10 @@ pub fn evaluate(
             let truth = pair[1] as usize;
             let logits = engine.step(pair[0]).map_err(EvalError::Engine)?;
             if logits.len() != float.vocab {
-                return Err(EvalError::Logits { found: logits.len(), vocab: float.vocab });
+                return Err(EvalError::Logits {
+                    found: logits.len(),
+                    vocab: float.vocab,
+                });
             }
             let ours = Prediction::new(logits.iter().map(|&l| f64::from(l) * unit));
             let theirs = Prediction::new(state.step(pair[0])?.iter().map(|&l| f64::from(l)));
@@ -150,7 +168,12 @@ pub fn evaluate(
         }
     }
     let tokens = report.tokens as f64;
-    for mean in [&mut report.loss, &mut report.loss_f32, &mut report.kl, &mut report.top1] {
+    for mean in [
+        &mut report.loss,
+        &mut report.loss_f32,
+        &mut report.kl,
+        &mut report.top1,
+    ] {
         *mean /= tokens;
     }
     Ok(report)
@@ -166,15 +189,26 @@ struct Prediction {
 impl Prediction {
     fn new(logits: impl Iterator<Item = f64>) -> Self {
         let mut log_p: Vec<f64> = logits.collect();
-        let (top, max) = log_p.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (i, &l)| {
-            if l > best.1 { (i, l) } else { best }
-        });
+        let (top, max) = log_p
+            .iter()
+            .enumerate()
+            .fold((0, f64::NEG_INFINITY), |best, (i, &l)| {
+                if l > best.1 {
+                    (i, l)
+                } else {
+                    best
+                }
+            });
         let log_sum = max + log_p.iter().map(|l| (l - max).exp()).sum::<f64>().ln();
         log_p.iter_mut().for_each(|l| *l -= log_sum);
         Self { log_p, top }
     }
 
     fn divergence(&self, other: &Self) -> f64 {
-        self.log_p.iter().zip(&other.log_p).map(|(p, q)| p.exp() * (p - q)).sum()
+        self.log_p
+            .iter()
+            .zip(&other.log_p)
+            .map(|(p, q)| p.exp() * (p - q))
+            .sum()
     }
 }

@@ -121,7 +121,11 @@ impl FloatModel {
             check("ffn_norm", &layer.ffn_norm, dim)?;
             check("w1", &layer.w1, hidden * dim)?;
             check("w2", &layer.w2, dim * hidden)?;
-            check("w3", layer.w3.as_deref().unwrap_or(&[]), if self.relu { 0 } else { hidden * dim })?;
+            check(
+                "w3",
+                layer.w3.as_deref().unwrap_or(&[]),
+                if self.relu { 0 } else { hidden * dim },
+            )?;
         }
         if let Some(gain) = &self.final_norm {
             check_weights("final_norm", gain, dim)?;
@@ -147,10 +151,18 @@ impl FloatModel {
 
 fn check_weights(field: &str, weights: &[f32], expected: usize) -> Result<(), ShapeError> {
     if weights.len() != expected {
-        return Err(ShapeError::Length { field: field.into(), found: weights.len(), expected });
+        return Err(ShapeError::Length {
+            field: field.into(),
+            found: weights.len(),
+            expected,
+        });
     }
     match weights.iter().position(|w| !w.is_finite()) {
-        Some(index) => Err(ShapeError::NotFinite { field: field.into(), index, value: weights[index] }),
+        Some(index) => Err(ShapeError::NotFinite {
+            field: field.into(),
+            index,
+            value: weights[index],
+        }),
         None => Ok(()),
     }
 }

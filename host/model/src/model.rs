@@ -100,11 +100,17 @@ impl Model {
     /// needs `tokenizer`, or a `tokenizer.bin` or `tok*.bin` of the right size beside it.
     pub fn open(path: &Path, tokenizer: Option<&Path>) -> Result<Self, ModelError> {
         let file = read(path)?;
-        let import = |error| ModelError::Import { path: path.into(), error };
+        let import = |error| ModelError::Import {
+            path: path.into(),
+            error,
+        };
         let is_json = file.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{');
         let (float, symbols) = if is_json {
             if let Some(tokenizer) = tokenizer {
-                return Err(ModelError::OwnTokenizer { path: path.into(), tokenizer: tokenizer.into() });
+                return Err(ModelError::OwnTokenizer {
+                    path: path.into(),
+                    tokenizer: tokenizer.into(),
+                });
             }
             let (float, chars) = microgpt::read(&file).map_err(import)?;
             (float, Tokenizer::Chars(chars))
@@ -116,41 +122,78 @@ impl Model {
             };
             (float, symbols)
         };
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Self::from_float(name, float, symbols)
-            .map_err(|error| ModelError::Quantize { path: path.into(), error })
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        Self::from_float(name, float, symbols).map_err(|error| ModelError::Quantize {
+            path: path.into(),
+            error,
+        })
     }
 
     /// Reads microGPT JSON that is already in memory, such as a model that ships with a program.
     pub fn from_microgpt(name: &str, file: &[u8]) -> Result<Self, ModelError> {
         let path = || PathBuf::from(name);
-        let (float, chars) = microgpt::read(file).map_err(|error| ModelError::Import { path: path(), error })?;
-        Self::from_float(name.into(), float, Tokenizer::Chars(chars))
-            .map_err(|error| ModelError::Quantize { path: path(), error })
+        let (float, chars) = microgpt::read(file).map_err(|error| ModelError::Import {
+            path: path(),
+            error,
+        })?;
+        Self::from_float(name.into(), float, Tokenizer::Chars(chars)).map_err(|error| {
+            ModelError::Quantize {
+                path: path(),
+                error,
+            }
+        })
     }
 
     /// Quantizes a checkpoint that has been read.
-    pub fn from_float(name: String, float: FloatModel, tokenizer: Tokenizer) -> Result<Self, QuantizeError> {
+    pub fn from_float(
+        name: String,
+        float: FloatModel,
+        tokenizer: Tokenizer,
+    ) -> Result<Self, QuantizeError> {
         let (bos, stop, restart) = (tokenizer.bos(), tokenizer.stop(), tokenizer.restart());
         let ends = Vec::from_iter(stop.into_iter().chain(restart));
         let quant = quantize(&float, Calibration::OwnText { bos, ends: &ends })?;
         let trained_window = float.context;
-        Ok(Self { name, float: Some(float), tokenizer, bos, stop, restart, trained_window, quant })
+        Ok(Self {
+            name,
+            float: Some(float),
+            tokenizer,
+            bos,
+            stop,
+            restart,
+            trained_window,
+            quant,
+        })
     }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    let failed = |error| ModelError::Read { path: path.into(), error };
+    let failed = |error| ModelError::Read {
+        path: path.into(),
+        error,
+    };
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > MAX_FILE {
-        return Err(ModelError::TooLarge { path: path.into(), size });
+        return Err(ModelError::TooLarge {
+            path: path.into(),
+            size,
+        });
     }
     std::fs::read(path).map_err(failed)
 }
 
 fn read_tokenizer(path: &Path, vocab: usize) -> Result<Tokenizer, ModelError> {
-    let failed = |error| ModelError::Tokenizer { path: path.into(), error };
-    let tokenizer = Bpe::from_bytes(&read(path)?).map(Tokenizer::Bpe).map_err(failed)?;
+    let failed = |error| ModelError::Tokenizer {
+        path: path.into(),
+        error,
+    };
+    let tokenizer = Bpe::from_bytes(&read(path)?)
+        .map(Tokenizer::Bpe)
+        .map_err(failed)?;
     tokenizer.check_vocab(vocab).map_err(failed)?;
     Ok(tokenizer)
 }
@@ -158,8 +201,14 @@ fn read_tokenizer(path: &Path, vocab: usize) -> Result<Tokenizer, ModelError> {
 /// The first file beside the checkpoint that looks like its tokenizer and has its
 /// vocabulary; the first that merely looks like one says what is wrong with it.
 fn find_tokenizer(model: &Path, vocab: usize) -> Result<Tokenizer, ModelError> {
-    let folder = model.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = |error| ModelError::Read { path: folder.into(), error };
+    let folder = model
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let failed = |error| ModelError::Read {
+        path: folder.into(),
+        error,
+    };
     let mut candidates = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();

@@ -75,7 +75,9 @@ pub enum QuantizeError {
     #[error("the logits reach {0:.0} nats, but 24 bits end at 2047")]
     Logits(f64),
     /// Weights that no legal scale holds.
-    #[error("{matrix} row {row} reaches {peak:.3e}, but the largest legal scale ends at {limit:.3e}")]
+    #[error(
+        "{matrix} row {row} reaches {peak:.3e}, but the largest legal scale ends at {limit:.3e}"
+    )]
     Row {
         /// Name of the matrix.
         matrix: String,
@@ -106,7 +108,9 @@ pub fn quantize(model: &FloatModel, calibration: Calibration) -> Result<QuantMod
         return Err(QuantizeError::Logits(reach));
     }
     let plan = Plan::new(model, &reaches)?;
-    let layers = (0..model.layers.len()).map(|l| plan.layer(l)).collect::<Result<_, _>>()?;
+    let layers = (0..model.layers.len())
+        .map(|l| plan.layer(l))
+        .collect::<Result<_, _>>()?;
     let (embedding, igsh, classifier) = plan.tables()?;
     let quantized = QuantModel {
         dim: model.dim,
@@ -118,7 +122,9 @@ pub fn quantize(model: &FloatModel, calibration: Calibration) -> Result<QuantMod
         residual_bits: plan.residual.bits,
         logit_bits: LOGIT_BITS,
         eps: plan.eps,
-        rope: model.rope_base.map(|base| rope_increments(base, model.head_size)),
+        rope: model
+            .rope_base
+            .map(|base| rope_increments(base, model.head_size)),
         hadamard: plan.hadamard,
         relu: model.relu,
         final_norm: model.final_norm.is_some(),
@@ -136,7 +142,9 @@ pub fn quantize(model: &FloatModel, calibration: Calibration) -> Result<QuantMod
 /// Phase of each pair a position: `2^32 * base^(-2c / head_size) / 2 pi`, rounded.
 fn rope_increments(base: f32, head_size: usize) -> Vec<u32> {
     let frequency = |pair: usize| f64::from(base).powf(-2.0 * pair as f64 / head_size as f64);
-    (0..head_size / 2).map(|pair| (frequency(pair) / TAU * 32f64.exp2() + 0.5).floor() as u32).collect()
+    (0..head_size / 2)
+        .map(|pair| (frequency(pair) / TAU * 32f64.exp2() + 0.5).floor() as u32)
+        .collect()
 }
 
 /// Where a vector's binary point lies: stored as `x * 2^(bits + fold)`. The weights
@@ -156,7 +164,10 @@ impl Point {
 
     fn within(bits: i32, range: RangeInclusive<i32>) -> Self {
         let kept = bits.clamp(*range.start(), *range.end());
-        Point { bits: kept as u8, fold: bits - kept }
+        Point {
+            bits: kept as u8,
+            fold: bits - kept,
+        }
     }
 
     /// Factor of the weights that write the vector.
@@ -238,7 +249,11 @@ impl<'m> Plan<'m> {
     fn new(model: &'m FloatModel, reaches: &Reaches) -> Result<Self, QuantizeError> {
         // Without rotary positions the rotation would be one more matrix to fold, and buys nothing.
         let hadamard = model.head_size.is_power_of_two() && model.rope_base.is_some();
-        let stages = if hadamard { model.head_size.ilog2() as i32 } else { 0 };
+        let stages = if hadamard {
+            model.head_size.ilog2() as i32
+        } else {
+            0
+        };
         let layers: Vec<LayerPoints> = model
             .layers
             .iter()
@@ -248,8 +263,16 @@ impl<'m> Plan<'m> {
             .collect::<Result<_, _>>()?;
 
         let root = (model.dim as f64).sqrt();
-        let norm_shift = if model.embedding_norm { root.log2().round() as i32 } else { 0 };
-        let unit = if model.embedding_norm { root / f64::from(norm_shift).exp2() } else { 1.0 };
+        let norm_shift = if model.embedding_norm {
+            root.log2().round() as i32
+        } else {
+            0
+        };
+        let unit = if model.embedding_norm {
+            root / f64::from(norm_shift).exp2()
+        } else {
+            1.0
+        };
         let mut bits = fraction_bits(reaches.residual.needed() / unit);
         // Tokens that calibration has not met must fit as well.
         let table_reach = table_reach(model);
@@ -262,16 +285,23 @@ impl<'m> Plan<'m> {
             }
         }
         let scaled_eps = |bits: i32, unit: f64| {
-            let eps = f64::from(model.eps) * model.dim as f64 / (unit * unit) * f64::from(2 * bits).exp2();
+            let eps = f64::from(model.eps) * model.dim as f64 / (unit * unit)
+                * f64::from(2 * bits).exp2();
             eps.round().max(1.0)
         };
         let largest = |bits: i32, unit: f64| {
-            (0..).map(|less| bits - less).find(|&bits| scaled_eps(bits, unit) < EPS_LIMIT as f64).unwrap_or(0)
+            (0..)
+                .map(|less| bits - less)
+                .find(|&bits| scaled_eps(bits, unit) < EPS_LIMIT as f64)
+                .unwrap_or(0)
         };
         bits = largest(bits, unit);
         let sum = model.embedding_norm.then(|| {
             let point = Point::at(largest(fraction_bits(table_reach), 1.0));
-            EmbeddingSum { point, eps: scaled_eps(point.total(), 1.0) as u64 }
+            EmbeddingSum {
+                point,
+                eps: scaled_eps(point.total(), 1.0) as u64,
+            }
         });
         if let Some(sum) = sum {
             // The norm's shift, 15 + k - norm_shift - bits, is not negative for the smallest k.
@@ -279,7 +309,16 @@ impl<'m> Plan<'m> {
         }
         let residual = Point::at(bits);
         let eps = scaled_eps(bits, unit) as u64;
-        Ok(Plan { model, hadamard, residual, unit, norm_shift, eps, sum, layers })
+        Ok(Plan {
+            model,
+            hadamard,
+            residual,
+            unit,
+            norm_shift,
+            eps,
+            sum,
+            layers,
+        })
     }
 
     /// What the residual is divided by before its format is applied.
@@ -295,23 +334,47 @@ impl<'m> Plan<'m> {
         let named = |name: &str| format!("layers.{l}.{name}");
         let reader = |name, w: &[f32], gain: &[f32], rows, point: Point, factor: f64| {
             let factor = factor * point.factor() * root;
-            let weight = |r: usize, c: usize| f64::from(w[r * dim + c]) * f64::from(gain[c]) * factor;
-            matrix(named(name), rows, dim, weight, normed_exponents(point.bits, norm))
+            let weight =
+                |r: usize, c: usize| f64::from(w[r * dim + c]) * f64::from(gain[c]) * factor;
+            matrix(
+                named(name),
+                rows,
+                dim,
+                weight,
+                normed_exponents(point.bits, norm),
+            )
         };
         let writer = |name, w: &[f32], cols, from: Point| {
             let factor = 1.0 / self.residual_unit() / from.factor();
             let weight = |r: usize, c: usize| f64::from(w[r * cols + c]) * factor;
-            matrix(named(name), dim, cols, weight, plain_exponents(self.residual.bits, from.bits))
+            matrix(
+                named(name),
+                dim,
+                cols,
+                weight,
+                plain_exponents(self.residual.bits, from.bits),
+            )
         };
         let (attention, ffn) = (&layer.attention_norm, &layer.ffn_norm);
         Ok(Layer {
-            wq: reader("wq", &layer.wq, attention, dim, points.q, points.score_factor)?,
+            wq: reader(
+                "wq",
+                &layer.wq,
+                attention,
+                dim,
+                points.q,
+                points.score_factor,
+            )?,
             wk: reader("wk", &layer.wk, attention, kv_dim, points.k, 1.0)?,
             wv: reader("wv", &layer.wv, attention, kv_dim, points.v, 1.0)?,
             wo: writer("wo", &layer.wo, dim, points.v)?,
             w1: reader("w1", &layer.w1, ffn, hidden, points.gate, 1.0)?,
             w2: writer("w2", &layer.w2, hidden, points.hidden)?,
-            w3: layer.w3.as_ref().map(|w3| reader("w3", w3, ffn, hidden, points.up, 1.0)).transpose()?,
+            w3: layer
+                .w3
+                .as_ref()
+                .map(|w3| reader("w3", w3, ffn, hidden, points.up, 1.0))
+                .transpose()?,
             formats: Formats {
                 q: points.q.bits,
                 k: points.k.bits,
@@ -328,7 +391,12 @@ impl<'m> Plan<'m> {
         let model = self.model;
         let (dim, root, unit) = (model.dim, (model.dim as f64).sqrt(), self.residual_unit());
         let bits = i32::from(self.residual.bits);
-        let gain = |c: usize| model.final_norm.as_ref().map_or(unit, |gain| f64::from(gain[c]) * root);
+        let gain = |c: usize| {
+            model
+                .final_norm
+                .as_ref()
+                .map_or(unit, |gain| f64::from(gain[c]) * root)
+        };
         let rows = model.classifier.as_ref().unwrap_or(&model.embedding);
         let exponents = match model.final_norm {
             Some(_) => normed_exponents(LOGIT_BITS, normed_shifts(dim, self.eps)),
@@ -361,12 +429,19 @@ impl<'m> Plan<'m> {
             table("positions", model.context.next_power_of_two(), &row)
         });
         let embedding = Embedding::Own {
-            table: table("embedding", model.vocab, &|r| &model.embedding[r * dim..][..dim])?,
+            table: table("embedding", model.vocab, &|r| {
+                &model.embedding[r * dim..][..dim]
+            })?,
             positions: positions.transpose()?,
             fraction_bits: point.bits,
         };
         // The norm's shift takes up the residual's fold: its output is already in that unit.
-        let igsh = self.norm_shift + if model.embedding_norm { self.residual.fold } else { 0 };
+        let igsh = self.norm_shift
+            + if model.embedding_norm {
+                self.residual.fold
+            } else {
+                0
+            };
         Ok((embedding, igsh as i8, classifier(exponents)?))
     }
 
@@ -377,13 +452,22 @@ impl<'m> Plan<'m> {
         if model.classifier.is_some() || model.positions.is_some() || model.embedding_norm {
             return None;
         }
-        let inverse: Vec<f64> = (0..model.dim).map(|c| 1.0 / (gain(c) * self.residual_unit())).collect();
+        let inverse: Vec<f64> = (0..model.dim)
+            .map(|c| 1.0 / (gain(c) * self.residual_unit()))
+            .collect();
         let largest = inverse.iter().fold(0.0, |m: f64, g| m.max(g.abs()));
         let smallest = inverse.iter().fold(f64::INFINITY, |m, g| m.min(g.abs()));
         let igsh = (f64::from(i16::MAX) / largest).log2().floor();
         let factor = igsh.exp2();
-        ((-32.0..=31.0).contains(&igsh) && smallest * factor >= LEAST_GAIN)
-            .then(|| (inverse.iter().map(|g| (g * factor).round() as i16).collect(), igsh as i32))
+        ((-32.0..=31.0).contains(&igsh) && smallest * factor >= LEAST_GAIN).then(|| {
+            (
+                inverse
+                    .iter()
+                    .map(|g| (g * factor).round() as i16)
+                    .collect(),
+                igsh as i32,
+            )
+        })
     }
 }
 
@@ -392,13 +476,19 @@ fn table_reach(model: &FloatModel) -> f64 {
     let column_peaks = |table: &[f32]| {
         let mut peaks = vec![0.0f64; model.dim];
         for row in table.chunks_exact(model.dim) {
-            peaks.iter_mut().zip(row).for_each(|(p, w)| *p = p.max(f64::from(w.abs())));
+            peaks
+                .iter_mut()
+                .zip(row)
+                .for_each(|(p, w)| *p = p.max(f64::from(w.abs())));
         }
         peaks
     };
     let tokens = column_peaks(&model.embedding);
     let positions = column_peaks(model.positions.as_deref().unwrap_or(&[]));
-    tokens.iter().zip(positions).fold(0.0, |m: f64, (t, p)| m.max(t + p))
+    tokens
+        .iter()
+        .zip(positions)
+        .fold(0.0, |m: f64, (t, p)| m.max(t + p))
 }
 
 fn layer_points(
@@ -410,8 +500,12 @@ fn layer_points(
 ) -> Result<LayerPoints, QuantizeError> {
     let root = (model.dim as f64).sqrt();
     let largest_gain = |gain: &[f32]| peak(gain) * root;
-    let (attention, ffn) = (largest_gain(&layer.attention_norm), largest_gain(&layer.ffn_norm));
-    let written = |reach: f64, w: &[f32], factor: f64| fraction_bits(reach).min(writable_bits(w, factor));
+    let (attention, ffn) = (
+        largest_gain(&layer.attention_norm),
+        largest_gain(&layer.ffn_norm),
+    );
+    let written =
+        |reach: f64, w: &[f32], factor: f64| fraction_bits(reach).min(writable_bits(w, factor));
 
     // Scores beyond 16 bits lose their order; flattened ones keep it.
     let to_log2 = LOG2_E / (model.head_size as f64).sqrt();
@@ -433,16 +527,26 @@ fn layer_points(
 
     let v = written(needed(&reach.v), &layer.wv, attention);
     let gate = written(needed(&reach.gate), &layer.w1, ffn);
-    let up = layer.w3.as_ref().map_or(0, |w3| written(needed(&reach.up), w3, ffn));
+    let up = layer
+        .w3
+        .as_ref()
+        .map_or(0, |w3| written(needed(&reach.up), w3, ffn));
     let hidden = fraction_bits(needed(&reach.hidden));
     let (gate, up, hidden) = if model.relu {
         (Point::at(gate), Point::at(0), Point::at(gate))
     } else {
         // The sigmoid sees the gate's true value: its format cannot be folded.
-        let (least, most) = (sigmoid::MIN_FRACTION_BITS as i32, sigmoid::MAX_FRACTION_BITS as i32);
+        let (least, most) = (
+            sigmoid::MIN_FRACTION_BITS as i32,
+            sigmoid::MAX_FRACTION_BITS as i32,
+        );
         if gate < least {
             let limit = INT16 * f64::from(-least).exp2();
-            return Err(QuantizeError::Gate { layer: l, reach: needed(&reach.gate), limit });
+            return Err(QuantizeError::Gate {
+                layer: l,
+                reach: needed(&reach.gate),
+                limit,
+            });
         }
         let gate = gate.min(most);
         // The product of gate and up may only be shifted to the right, by at most 31.
@@ -450,12 +554,21 @@ fn layer_points(
         let up = up.min(hidden + BITS.end());
         // What up folds, the product has folded already.
         let fold = 0.clamp(up.max(hidden) - BITS.end(), up.min(hidden));
-        let folded = |bits: i32| Point { bits: (bits - fold) as u8, fold };
+        let folded = |bits: i32| Point {
+            bits: (bits - fold) as u8,
+            fold,
+        };
         (Point::at(gate), folded(up), folded(hidden))
     };
     Ok(LayerPoints {
-        q: Point { bits: q_bits as u8, fold: q - q_bits },
-        k: Point { bits: k_bits as u8, fold: k - k_bits },
+        q: Point {
+            bits: q_bits as u8,
+            fold: q - q_bits,
+        },
+        k: Point {
+            bits: k_bits as u8,
+            fold: k - k_bits,
+        },
         v: Point::at(v),
         gate,
         up,

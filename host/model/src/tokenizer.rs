@@ -133,7 +133,10 @@ impl Tokenizer {
             Tokenizer::Bpe(bpe) => bpe.decode(previous, token),
             Tokenizer::Chars(chars) => chars.decode(token),
         };
-        piece.ok_or(TokenizerError::UnknownToken { token, vocab: self.vocab() })
+        piece.ok_or(TokenizerError::UnknownToken {
+            token,
+            vocab: self.vocab(),
+        })
     }
 
     /// A stable binary form: one byte for the kind, then llama2.c's own file or the
@@ -172,7 +175,9 @@ fn field<'a, T>(
     name: impl Fn() -> String,
     mut parser: impl Parser<&'a [u8], Output = T, Error = nom::error::Error<&'a [u8]>>,
 ) -> Result<(&'a [u8], T), TokenizerError> {
-    parser.parse(bytes).map_err(|_| TokenizerError::Truncated(name()))
+    parser
+        .parse(bytes)
+        .map_err(|_| TokenizerError::Truncated(name()))
 }
 
 /// A little-endian length and as many bytes.

@@ -11,11 +11,51 @@ use proptest::prelude::*;
 
 const SHAPES: [Sizes; 6] = [
     SMALL,
-    Sizes { heads: 4, kv_heads: 1, head_size: 2, hidden: 13, layers: 1, vocab: 17, context: 5 },
-    Sizes { heads: 4, kv_heads: 2, head_size: 6, hidden: 25, layers: 3, vocab: 33, context: 700 },
-    Sizes { heads: 1, kv_heads: 1, head_size: 48, hidden: 7, layers: 1, vocab: 16, context: 1 },
-    Sizes { heads: 2, kv_heads: 1, head_size: 24, hidden: 97, layers: 2, vocab: 4096, context: 64 },
-    Sizes { heads: 2, kv_heads: 2, head_size: 64, hidden: 1, layers: 1, vocab: 100, context: 16 },
+    Sizes {
+        heads: 4,
+        kv_heads: 1,
+        head_size: 2,
+        hidden: 13,
+        layers: 1,
+        vocab: 17,
+        context: 5,
+    },
+    Sizes {
+        heads: 4,
+        kv_heads: 2,
+        head_size: 6,
+        hidden: 25,
+        layers: 3,
+        vocab: 33,
+        context: 700,
+    },
+    Sizes {
+        heads: 1,
+        kv_heads: 1,
+        head_size: 48,
+        hidden: 7,
+        layers: 1,
+        vocab: 16,
+        context: 1,
+    },
+    Sizes {
+        heads: 2,
+        kv_heads: 1,
+        head_size: 24,
+        hidden: 97,
+        layers: 2,
+        vocab: 4096,
+        context: 64,
+    },
+    Sizes {
+        heads: 2,
+        kv_heads: 2,
+        head_size: 64,
+        hidden: 1,
+        layers: 1,
+        vocab: 100,
+        context: 16,
+    },
 ];
 
 #[test]
@@ -23,7 +63,11 @@ fn every_shape_comes_back_as_written() {
     for sizes in SHAPES {
         for tied in [true, false] {
             let model = llama(sizes, tied, 1);
-            assert_eq!(llama2c::read(&llama2c_file(&model)), Ok(model), "{sizes:?}, tied {tied}");
+            assert_eq!(
+                llama2c::read(&llama2c_file(&model)),
+                Ok(model),
+                "{sizes:?}, tied {tied}"
+            );
         }
         let model = microgpt(sizes, 2);
         let (read, symbols) = microgpt_format::read(microgpt_file(&model).as_bytes()).unwrap();
@@ -43,22 +87,41 @@ fn checkpoint_faults_name_the_field() {
     let file = llama2c_file(&model);
     let header = 28;
     let cases: [(&str, usize, &str); 5] = [
-        ("header", 27, "the file is truncated: the header takes 28 bytes, but 27 are left"),
-        ("embedding", header + 5, "the file is truncated: embedding takes 512 bytes, but 5 are left"),
-        ("nothing", 0, "the file is truncated: the header takes 28 bytes, but 0 are left"),
+        (
+            "header",
+            27,
+            "the file is truncated: the header takes 28 bytes, but 27 are left",
+        ),
+        (
+            "embedding",
+            header + 5,
+            "the file is truncated: embedding takes 512 bytes, but 5 are left",
+        ),
+        (
+            "nothing",
+            0,
+            "the file is truncated: the header takes 28 bytes, but 0 are left",
+        ),
         (
             "second wq",
             // embedding, two norms, one wq
             header + 4 * (16 * 8 + 2 * 8 + 64) + 3,
             "the file is truncated: layers.1.wq takes 256 bytes, but 3 are left",
         ),
-        ("classifier", file.len() - 1, "the file is truncated: classifier takes 512 bytes, but 511 are left"),
+        (
+            "classifier",
+            file.len() - 1,
+            "the file is truncated: classifier takes 512 bytes, but 511 are left",
+        ),
     ];
     for (what, length, sentence) in cases {
         assert_eq!(llama_fault(&file[..length]), sentence, "{what}");
     }
     let long = [&file[..], &[0, 0]].concat();
-    assert_eq!(llama_fault(&long), "the file is oversized: 2 bytes follow its last tensor");
+    assert_eq!(
+        llama_fault(&long),
+        "the file is oversized: 2 bytes follow its last tensor"
+    );
 
     let poisoned = |word: usize, value: f32| {
         let mut bad = file.clone();
@@ -66,8 +129,14 @@ fn checkpoint_faults_name_the_field() {
         llama_fault(&bad)
     };
     assert_eq!(poisoned(7, f32::NAN), "embedding[7] is NaN");
-    assert_eq!(poisoned(16 * 8 + 2 * 8 + 12, f32::INFINITY), "layers.0.wq[12] is inf");
-    assert_eq!(poisoned(16 * 8 + 2 * 8 + 64, f32::NEG_INFINITY), "layers.1.wq[0] is -inf");
+    assert_eq!(
+        poisoned(16 * 8 + 2 * 8 + 12, f32::INFINITY),
+        "layers.0.wq[12] is inf"
+    );
+    assert_eq!(
+        poisoned(16 * 8 + 2 * 8 + 64, f32::NEG_INFINITY),
+        "layers.1.wq[0] is -inf"
+    );
 
     let with_header = |at: usize, value: i32| {
         let mut bad = file.clone();
@@ -75,11 +144,21 @@ fn checkpoint_faults_name_the_field() {
         llama_fault(&bad)
     };
     assert_eq!(with_header(0, 0), "dim is 0, but must be 2 to 2047");
-    assert_eq!(with_header(0, i32::MAX), "dim is 2147483647, but must be 2 to 2047");
-    assert_eq!(with_header(3, 3), "dim is 8, which heads (3) does not divide");
-    assert_eq!(with_header(5, i32::MIN), "vocab is 2147483648, but must be 16 to 4096");
+    assert_eq!(
+        with_header(0, i32::MAX),
+        "dim is 2147483647, but must be 2 to 2047"
+    );
+    assert_eq!(
+        with_header(3, 3),
+        "dim is 8, which heads (3) does not divide"
+    );
+    assert_eq!(
+        with_header(5, i32::MIN),
+        "vocab is 2147483648, but must be 16 to 4096"
+    );
     // A header may promise gigabytes; the file's length is believed instead.
-    assert!(with_header(6, 1 << 20).starts_with("the file is truncated: freq_cis_real takes 8388608 bytes"));
+    assert!(with_header(6, 1 << 20)
+        .starts_with("the file is truncated: freq_cis_real takes 8388608 bytes"));
 }
 
 #[test]
@@ -88,25 +167,81 @@ fn json_faults_name_the_field() {
     let fault = |from: &str, to: &str| {
         let bad = good.replacen(from, to, 1);
         assert_ne!(bad, good, "{from} is not in the file");
-        microgpt_format::read(bad.as_bytes()).unwrap_err().to_string()
+        microgpt_format::read(bad.as_bytes())
+            .unwrap_err()
+            .to_string()
     };
-    assert_eq!(fault("\"wte\": [[", "\"wte\": [[NaN, "), "weights.wte[0] has 9 elements, but the metadata asks for 8");
-    let first = good.split("\"wpe\": [[").nth(1).unwrap().split(',').next().unwrap();
-    assert_eq!(fault(&format!("[[{first},"), "[[NaN,"), "weights.wpe[0][0] is NaN, which is not a finite float32");
-    assert_eq!(fault(&format!("[[{first},"), "[[1e39,"), format!("weights.wpe[0][0] is {}, which is not a finite float32", 1e39));
-    assert_eq!(fault(&format!("[[{first},"), "[[-Infinity,"), "weights.wpe[0][0] is -inf, which is not a finite float32");
-    assert_eq!(fault(&format!("[[{first},"), "[[\"x\","), "weights.wpe[0][0] must be a number");
-    assert_eq!(fault("\"n_embd\": 8", "\"n_embd\": 8.5"), "metadata.n_embd must be a whole number");
+    assert_eq!(
+        fault("\"wte\": [[", "\"wte\": [[NaN, "),
+        "weights.wte[0] has 9 elements, but the metadata asks for 8"
+    );
+    let first = good
+        .split("\"wpe\": [[")
+        .nth(1)
+        .unwrap()
+        .split(',')
+        .next()
+        .unwrap();
+    assert_eq!(
+        fault(&format!("[[{first},"), "[[NaN,"),
+        "weights.wpe[0][0] is NaN, which is not a finite float32"
+    );
+    assert_eq!(
+        fault(&format!("[[{first},"), "[[1e39,"),
+        format!(
+            "weights.wpe[0][0] is {}, which is not a finite float32",
+            1e39
+        )
+    );
+    assert_eq!(
+        fault(&format!("[[{first},"), "[[-Infinity,"),
+        "weights.wpe[0][0] is -inf, which is not a finite float32"
+    );
+    assert_eq!(
+        fault(&format!("[[{first},"), "[[\"x\","),
+        "weights.wpe[0][0] must be a number"
+    );
+    assert_eq!(
+        fault("\"n_embd\": 8", "\"n_embd\": 8.5"),
+        "metadata.n_embd must be a whole number"
+    );
     assert_eq!(fault("\"n_embd\": 8, ", ""), "metadata.n_embd is missing");
-    assert_eq!(fault("\"n_embd\": 8", "\"n_embd\": 12"), "metadata.head_dim is 4, but n_embd / n_head makes it 6");
-    assert_eq!(fault("\"BOS\": 15", "\"BOS\": 3"), "metadata.BOS is 3, but the symbol after uchars makes it 15");
-    assert_eq!(fault("[\"a\", \"b\"", "[\"a\", \"a\""), "metadata.uchars must be a list of different characters");
-    assert_eq!(fault("\"vocab_size\": 16", "\"vocab_size\": 17"), "metadata.vocab_size is 17, but uchars plus the end makes it 16");
-    assert_eq!(fault("\"layer1.attn_wk\"", "\"layer1.attn_wK\""), "weights.layer1.attn_wk is missing");
-    assert_eq!(fault("\"wte\"", "\"bias\": [], \"wte\""), "weights.bias is not a field of this format");
-    assert_eq!(fault("\"weights\"", "\"weight\""), "the file.weights is missing");
-    assert_eq!(fault("\"weights\": {", "\"weights\" {"), "not valid JSON at line 2, column 11: expected ':'");
-    assert_eq!(microgpt_format::read(b"{\"\xff").unwrap_err().to_string(), "not valid JSON: byte 2 is not UTF-8");
+    assert_eq!(
+        fault("\"n_embd\": 8", "\"n_embd\": 12"),
+        "metadata.head_dim is 4, but n_embd / n_head makes it 6"
+    );
+    assert_eq!(
+        fault("\"BOS\": 15", "\"BOS\": 3"),
+        "metadata.BOS is 3, but the symbol after uchars makes it 15"
+    );
+    assert_eq!(
+        fault("[\"a\", \"b\"", "[\"a\", \"a\""),
+        "metadata.uchars must be a list of different characters"
+    );
+    assert_eq!(
+        fault("\"vocab_size\": 16", "\"vocab_size\": 17"),
+        "metadata.vocab_size is 17, but uchars plus the end makes it 16"
+    );
+    assert_eq!(
+        fault("\"layer1.attn_wk\"", "\"layer1.attn_wK\""),
+        "weights.layer1.attn_wk is missing"
+    );
+    assert_eq!(
+        fault("\"wte\"", "\"bias\": [], \"wte\""),
+        "weights.bias is not a field of this format"
+    );
+    assert_eq!(
+        fault("\"weights\"", "\"weight\""),
+        "the file.weights is missing"
+    );
+    assert_eq!(
+        fault("\"weights\": {", "\"weights\" {"),
+        "not valid JSON at line 2, column 11: expected ':'"
+    );
+    assert_eq!(
+        microgpt_format::read(b"{\"\xff").unwrap_err().to_string(),
+        "not valid JSON: byte 2 is not UTF-8"
+    );
 }
 
 /// Reads `file` with every reader. What is accepted must be valid.
@@ -136,7 +271,11 @@ fn damage(file: &[u8], rng: &mut Rng) -> Vec<u8> {
     let at = |rng: &mut Rng, len: usize| rng.within(0, len.max(1) as i32 - 1) as usize;
     for _ in 0..rng.within(1, 3) {
         // Half of the damage goes to the first bytes, where headers are.
-        let reach = if rng.one_in(2) { bad.len().min(64) } else { bad.len() };
+        let reach = if rng.one_in(2) {
+            bad.len().min(64)
+        } else {
+            bad.len()
+        };
         let i = at(rng, reach);
         match rng.within(0, 5) {
             _ if bad.is_empty() => break,
@@ -155,7 +294,11 @@ fn damage(file: &[u8], rng: &mut Rng) -> Vec<u8> {
 
 #[test]
 fn damaged_files_never_panic() {
-    let tiny = Sizes { layers: 1, hidden: 3, ..SMALL };
+    let tiny = Sizes {
+        layers: 1,
+        hidden: 3,
+        ..SMALL
+    };
     let seeds = [
         llama2c_file(&llama(tiny, true, 5)),
         llama2c_file(&llama(tiny, false, 5)),

@@ -3,6 +3,7 @@
 
 mod common;
 
+use annulus_contract::stage::{row_embedding, row_shift};
 use annulus_model::float::{FloatModel, FloatState};
 use annulus_model::quant::{Embedding, QuantModel};
 use annulus_model::quantize::{quantize, Calibration, QuantizeError};
@@ -30,31 +31,83 @@ fn divergence(model: &FloatModel, quant: &QuantModel, window: usize, sinks: usiz
     let total: f64 = (0..tokens)
         .map(|_| {
             let token = rng.within(0, model.vocab as i32 - 1) as u32;
-            let q = log_softmax(reference.step(token).unwrap().iter().map(|&l| f64::from(l) / 4096.0));
+            let q = log_softmax(
+                reference
+                    .step(token)
+                    .unwrap()
+                    .iter()
+                    .map(|&l| f64::from(l) / 4096.0),
+            );
             let p = log_softmax(state.step(token).unwrap().iter().map(|&l| f64::from(l)));
-            p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>()
+            p.iter()
+                .zip(&q)
+                .map(|(p, q)| p.exp() * (p - q))
+                .sum::<f64>()
         })
         .sum();
     total / f64::from(tokens)
 }
 
+/// An embedding's rows must fit 16 bits each, before any two are added.
+fn assert_entries_fit(what: &str, quant: &QuantModel) {
+    let Embedding::Own {
+        table,
+        positions,
+        fraction_bits,
+    } = &quant.embedding
+    else {
+        return;
+    };
+    for matrix in [Some(table), positions.as_ref()].into_iter().flatten() {
+        for (row, (&s, &mu)) in matrix
+            .w
+            .chunks(matrix.cols)
+            .zip(matrix.s.iter().zip(&matrix.mu))
+        {
+            let shift = row_shift(s, *fraction_bits);
+            let fits = |&w: &i8| i16::try_from(row_embedding(w, mu, shift)).is_ok();
+            assert!(row.iter().all(fits), "{what}: {row:?} shifted by {shift}");
+        }
+    }
+}
+
 fn assert_close(what: &str, model: &FloatModel, limit: f64) {
     let quant = quantized(model);
+    assert_entries_fit(what, &quant);
     for (window, sinks) in [(8, 0), (5, 0), (7, 2), (1, 0)] {
         let kl = divergence(model, &quant, window, sinks);
         println!("{what} W={window} S={sinks}: {kl:.6}");
-        assert!(kl < limit, "{what} with W={window}, S={sinks}: divergence {kl} of at most {limit}");
+        assert!(
+            kl < limit,
+            "{what} with W={window}, S={sinks}: divergence {kl} of at most {limit}"
+        );
     }
 }
 
 #[test]
 fn every_head_size_and_sharing() {
-    for (heads, kv_heads, head_size, hidden) in
-        [(4, 1, 2, 9), (4, 2, 6, 25), (2, 2, 24, 31), (1, 1, 48, 97), (2, 1, 64, 129), (3, 1, 10, 64), (8, 4, 8, 172)]
-    {
-        let sizes = Sizes { heads, kv_heads, head_size, hidden, ..SMALL };
+    for (heads, kv_heads, head_size, hidden) in [
+        (4, 1, 2, 9),
+        (4, 2, 6, 25),
+        (2, 2, 24, 31),
+        (1, 1, 48, 97),
+        (2, 1, 64, 129),
+        (3, 1, 10, 64),
+        (8, 4, 8, 172),
+    ] {
+        let sizes = Sizes {
+            heads,
+            kv_heads,
+            head_size,
+            hidden,
+            ..SMALL
+        };
         for tied in [true, false] {
-            assert_close(&format!("{sizes:?}, tied {tied}"), &llama(sizes, tied, 7), 0.01);
+            assert_close(
+                &format!("{sizes:?}, tied {tied}"),
+                &llama(sizes, tied, 7),
+                0.01,
+            );
         }
         // Widths that are no power of 4 fold a constant into the residual.
         assert_close(&format!("{sizes:?}, microGPT"), &microgpt(sizes, 8), 0.01);
@@ -67,7 +120,14 @@ fn scaled(weights: &mut [f32], factor: f32) {
 
 #[test]
 fn weights_of_any_size() {
-    let sizes = Sizes { heads: 4, kv_heads: 2, head_size: 8, hidden: 43, layers: 2, ..SMALL };
+    let sizes = Sizes {
+        heads: 4,
+        kv_heads: 2,
+        head_size: 8,
+        hidden: 43,
+        layers: 2,
+        ..SMALL
+    };
     for exponent in [-40, -20, -8, -3, 3, 8, 20] {
         let factor = (exponent as f32).exp2();
         // A product of two that cancel: the model is the same function, seen through odd formats.
@@ -99,7 +159,10 @@ fn weights_of_any_size() {
         assert_close(&format!("residual 2^{exponent}"), &residual, limit);
         // Tied, large embeddings make large logits, and a large share of them is lost.
         if exponent < 0 {
-            let tied = FloatModel { classifier: None, ..residual };
+            let tied = FloatModel {
+                classifier: None,
+                ..residual
+            };
             assert_close(&format!("tied residual 2^{exponent}"), &tied, limit);
         }
     }
@@ -107,7 +170,13 @@ fn weights_of_any_size() {
 
 #[test]
 fn zeros_and_constants() {
-    let sizes = Sizes { heads: 2, kv_heads: 2, head_size: 8, hidden: 21, ..SMALL };
+    let sizes = Sizes {
+        heads: 2,
+        kv_heads: 2,
+        head_size: 8,
+        hidden: 21,
+        ..SMALL
+    };
     let parts: [fn(&mut FloatModel) -> &mut [f32]; 9] = [
         |m| &mut m.layers[0].wq,
         |m| &mut m.layers[1].wk,
@@ -119,7 +188,10 @@ fn zeros_and_constants() {
         |m| &mut m.embedding,
         |m| m.classifier.as_deref_mut().unwrap(),
     ];
-    for (name, base) in [("llama", llama(sizes, false, 5)), ("microGPT", microgpt(sizes, 5))] {
+    for (name, base) in [
+        ("llama", llama(sizes, false, 5)),
+        ("microGPT", microgpt(sizes, 5)),
+    ] {
         for (i, part) in parts.iter().enumerate() {
             for constant in [0.0, 0.25, -1e-20] {
                 let mut model = base.clone();
@@ -133,13 +205,21 @@ fn zeros_and_constants() {
         }
     }
     let mut nothing = llama(sizes, true, 5);
-    parts[..8].iter().for_each(|part| part(&mut nothing).fill(0.0));
+    parts[..8]
+        .iter()
+        .for_each(|part| part(&mut nothing).fill(0.0));
     assert_close("nothing but zeros", &nothing, 1e-9);
 }
 
 #[test]
 fn rows_of_very_different_size() {
-    let sizes = Sizes { heads: 4, kv_heads: 4, head_size: 8, hidden: 50, ..SMALL };
+    let sizes = Sizes {
+        heads: 4,
+        kv_heads: 4,
+        head_size: 8,
+        hidden: 50,
+        ..SMALL
+    };
     let mut model = llama(sizes, false, 11);
     let dim = model.dim;
     for layer in &mut model.layers {
@@ -155,21 +235,50 @@ fn rows_of_very_different_size() {
 #[test]
 fn channels_of_very_different_size() {
     // Scalings that cancel between a channel's writer and its reader do not matter.
-    let sizes = Sizes { heads: 4, kv_heads: 2, head_size: 8, hidden: 60, ..SMALL };
+    let sizes = Sizes {
+        heads: 4,
+        kv_heads: 2,
+        head_size: 8,
+        hidden: 60,
+        ..SMALL
+    };
     let spread = |i: usize| (((i * 7) % 23) as f32 - 11.0).exp2();
-    for mut model in [llama(sizes, false, 13), microgpt(Sizes { kv_heads: 4, ..sizes }, 13)] {
+    for mut model in [
+        llama(sizes, false, 13),
+        microgpt(
+            Sizes {
+                kv_heads: 4,
+                ..sizes
+            },
+            13,
+        ),
+    ] {
         let dim = model.dim;
         let group = model.heads / model.kv_heads;
         for layer in &mut model.layers {
             let up = layer.w3.as_mut().unwrap_or(&mut layer.w1);
-            up.chunks_mut(dim).enumerate().for_each(|(i, row)| scaled(row, spread(i)));
-            layer.w2.iter_mut().enumerate().for_each(|(i, w)| *w /= spread(i % 60));
-            layer.wv.chunks_mut(dim).enumerate().for_each(|(i, row)| scaled(row, spread(i)));
+            up.chunks_mut(dim)
+                .enumerate()
+                .for_each(|(i, row)| scaled(row, spread(i)));
+            layer
+                .w2
+                .iter_mut()
+                .enumerate()
+                .for_each(|(i, w)| *w /= spread(i % 60));
+            layer
+                .wv
+                .chunks_mut(dim)
+                .enumerate()
+                .for_each(|(i, row)| scaled(row, spread(i)));
             for (i, w) in layer.wo.iter_mut().enumerate() {
                 let (head, c) = (i % dim / 8, i % 8);
                 *w /= spread(head / group * 8 + c);
             }
-            layer.wk.chunks_mut(dim).enumerate().for_each(|(i, row)| scaled(row, spread(i / 2)));
+            layer
+                .wk
+                .chunks_mut(dim)
+                .enumerate()
+                .for_each(|(i, row)| scaled(row, spread(i / 2)));
             for (i, row) in layer.wq.chunks_mut(dim).enumerate() {
                 let (head, c) = (i / 8, i % 8);
                 scaled(row, 1.0 / spread((head / group * 8 + c) / 2));
@@ -182,9 +291,15 @@ fn channels_of_very_different_size() {
 #[test]
 fn tied_models_keep_one_table_unless_a_gain_is_lost() {
     let mut model = llama(SMALL, true, 1);
-    assert!(matches!(quantized(&model).embedding, Embedding::Tied { .. }));
+    assert!(matches!(
+        quantized(&model).embedding,
+        Embedding::Tied { .. }
+    ));
     model.final_norm.as_mut().unwrap()[3] = -0.7;
-    assert!(matches!(quantized(&model).embedding, Embedding::Tied { .. }));
+    assert!(matches!(
+        quantized(&model).embedding,
+        Embedding::Tied { .. }
+    ));
     assert_close("a negative gain", &model, 0.01);
     model.final_norm.as_mut().unwrap()[3] = 0.0;
     assert!(matches!(quantized(&model).embedding, Embedding::Own { .. }));
@@ -198,18 +313,33 @@ fn tied_models_keep_one_table_unless_a_gain_is_lost() {
 fn learned_positions_of_any_length() {
     for context in [1, 3, 8, 12] {
         let model = microgpt(Sizes { context, ..SMALL }, 2);
-        let Embedding::Own { positions: Some(positions), .. } = quantized(&model).embedding else {
+        let Embedding::Own {
+            positions: Some(positions),
+            ..
+        } = quantized(&model).embedding
+        else {
             panic!("positions are lost")
         };
         assert_eq!(positions.rows, context.next_power_of_two());
         assert_close(&format!("{context} positions"), &model, 0.01);
     }
     // Rotary models may have them too, and a model without any position is a model.
-    let rotary = FloatModel { rope_base: Some(500.0), ..microgpt(SMALL, 2) };
+    let rotary = FloatModel {
+        rope_base: Some(500.0),
+        ..microgpt(SMALL, 2)
+    };
     assert_close("rotary and learned", &rotary, 0.01);
-    let none = FloatModel { positions: None, ..microgpt(SMALL, 2) };
+    let none = FloatModel {
+        positions: None,
+        ..microgpt(SMALL, 2)
+    };
     assert_close("no positions", &none, 0.01);
-    let tied = FloatModel { positions: None, classifier: None, final_norm: None, ..llama(SMALL, true, 2) };
+    let tied = FloatModel {
+        positions: None,
+        classifier: None,
+        final_norm: None,
+        ..llama(SMALL, true, 2)
+    };
     assert_close("tied without a final norm", &tied, 0.01);
 }
 
@@ -227,31 +357,59 @@ fn embeddings_that_calibration_may_not_meet_fit() {
 #[test]
 fn the_impossible_is_refused_by_name() {
     let refusal = |model: &FloatModel| {
-        quantize(model, Calibration::OwnText { bos: 1, ends: &[] }).unwrap_err().to_string()
+        quantize(model, Calibration::OwnText { bos: 1, ends: &[] })
+            .unwrap_err()
+            .to_string()
     };
     let mut gate = llama(SMALL, false, 6);
     scaled(&mut gate.layers[1].w1, 1e5);
-    assert!(refusal(&gate).starts_with("layer 1: the gate reaches "), "{}", refusal(&gate));
+    assert!(
+        refusal(&gate).starts_with("layer 1: the gate reaches "),
+        "{}",
+        refusal(&gate)
+    );
     let mut logits = llama(SMALL, false, 6);
     scaled(logits.classifier.as_mut().unwrap(), 1e4);
-    assert!(refusal(&logits).starts_with("the logits reach "), "{}", refusal(&logits));
+    assert!(
+        refusal(&logits).starts_with("the logits reach "),
+        "{}",
+        refusal(&logits)
+    );
     let mut overflow = llama(SMALL, false, 6);
     overflow.layers[0].w1.fill(1e38);
-    assert!(refusal(&overflow).starts_with("the float32 forward pass overflows at "), "{}", refusal(&overflow));
+    assert!(
+        refusal(&overflow).starts_with("the float32 forward pass overflows at "),
+        "{}",
+        refusal(&overflow)
+    );
     let mut nan = llama(SMALL, false, 6);
     nan.layers[1].wv[3] = f32::NAN;
     assert_eq!(refusal(&nan), "layers.1.wv[3] is NaN");
     let good = llama(SMALL, false, 6);
     let error = quantize(&good, Calibration::Tokens(&[&[1, 2, 16]])).unwrap_err();
     assert!(matches!(error, QuantizeError::Calibration(_)), "{error}");
-    let wide = llama(Sizes { heads: 3, kv_heads: 2, ..SMALL }, true, 6);
-    assert_eq!(refusal(&wide), "heads is 3, which kv_heads (2) does not divide");
+    let wide = llama(
+        Sizes {
+            heads: 3,
+            kv_heads: 2,
+            ..SMALL
+        },
+        true,
+        6,
+    );
+    assert_eq!(
+        refusal(&wide),
+        "heads is 3, which kv_heads (2) does not divide"
+    );
 }
 
 #[test]
 fn calibration_is_the_same_every_time() {
     let model = llama(SMALL, true, 12);
     assert_eq!(quantized(&model), quantized(&model));
-    let text = normal(&mut Rng::new(1), 40, 4.0).iter().map(|x| x.abs() as u32).collect::<Vec<_>>();
+    let text = normal(&mut Rng::new(1), 40, 4.0)
+        .iter()
+        .map(|x| x.abs() as u32)
+        .collect::<Vec<_>>();
     assert!(quantize(&model, Calibration::Tokens(&[&text, &text[..3]])).is_ok());
 }

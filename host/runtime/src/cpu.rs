@@ -23,7 +23,7 @@ use annulus_contract::sample::Gumbel;
 use annulus_model::check::{legal_shifts, IllegalShift};
 use annulus_model::config::MAX_WINDOW;
 use annulus_model::quant::QuantModel;
-use annulus_model::reference::{StepError, StreamError};
+use annulus_model::reference::{ShapeError, StepError};
 
 use program::Program;
 use sample::{Choose, Greedy};
@@ -36,7 +36,7 @@ use stream::Stream;
 pub enum EngineError {
     /// The model, the window or the sinks are not well formed.
     #[error(transparent)]
-    Stream(#[from] StreamError),
+    Shape(#[from] ShapeError),
     /// The model may ask for a shift that no backend is bound to do.
     #[error(transparent)]
     Shift(#[from] IllegalShift),
@@ -84,12 +84,12 @@ impl CpuEngine {
         window: usize,
         sinks: usize,
     ) -> Result<Self, EngineError> {
-        model.check().map_err(StreamError::from)?;
+        model.check().map_err(ShapeError::from)?;
         if !(1..=MAX_WINDOW).contains(&window) {
-            return Err(StreamError::Window(window).into());
+            return Err(ShapeError::Window(window).into());
         }
         if sinks >= window {
-            return Err(StreamError::Sinks { sinks, window }.into());
+            return Err(ShapeError::Sinks { sinks, window }.into());
         }
         legal_shifts(model)?;
         let program = Program::new(model, window, sinks);
@@ -171,9 +171,9 @@ impl CpuEngine {
     ///
     /// # Errors
     /// With sinks, if `position` is not 0: sinks are read relative to it.
-    pub fn start_at(&mut self, position: u32) -> Result<(), StreamError> {
+    pub fn start_at(&mut self, position: u32) -> Result<(), ShapeError> {
         if self.program.sinks > 0 && position != 0 {
-            return Err(StreamError::Start(position));
+            return Err(ShapeError::Start(position));
         }
         self.stream.start_at(position);
         Ok(())

@@ -5,7 +5,7 @@ mod data;
 use annulus_contract::sample::{greedy, Gumbel, Key};
 use annulus_model::quant::QuantModel;
 use annulus_model::random::{random_model, Rng, Shape};
-use annulus_model::reference::{Reference, StepError, StreamError};
+use annulus_model::reference::{Reference, ShapeError, StepError};
 use annulus_runtime::cpu::{CpuEngine, EngineError, ForeignState, InstructionSet};
 
 /// An engine for each instruction set of this machine, and the reference.
@@ -201,19 +201,19 @@ fn a_reset_forgets_everything() {
 fn bad_arguments_are_refused_by_name() {
     let model = random_model(14);
     let refusal = |window, sinks| CpuEngine::new(&model, window, sinks).map(drop).unwrap_err();
-    assert_eq!(refusal(0, 0), EngineError::Stream(StreamError::Window(0)));
+    assert_eq!(refusal(0, 0), EngineError::Shape(ShapeError::Window(0)));
     assert_eq!(
         refusal(1025, 0),
-        EngineError::Stream(StreamError::Window(1025))
+        EngineError::Shape(ShapeError::Window(1025))
     );
     let (sinks, window) = (8, 8);
     assert_eq!(
         refusal(8, 8),
-        EngineError::Stream(StreamError::Sinks { sinks, window })
+        EngineError::Shape(ShapeError::Sinks { sinks, window })
     );
 
     let mut engine = CpuEngine::new(&model, 8, 1).unwrap();
-    assert_eq!(engine.start_at(5), Err(StreamError::Start(5)));
+    assert_eq!(engine.start_at(5), Err(ShapeError::Start(5)));
     let token = model.vocab as u32;
     let vocab = model.vocab;
     assert_eq!(
@@ -226,7 +226,7 @@ fn bad_arguments_are_refused_by_name() {
     broken.classifier.mu[0] = 9;
     assert!(matches!(
         CpuEngine::new(&broken, 8, 1),
-        Err(EngineError::Stream(StreamError::Model(_)))
+        Err(EngineError::Shape(ShapeError::Model(_)))
     ));
     let mut illegal = model.clone();
     illegal.classifier.s[0] = 31;

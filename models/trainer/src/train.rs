@@ -22,7 +22,7 @@ const CURVE_POINTS: usize = 120;
 #[derive(Args, Clone, Debug)]
 pub struct Recipe {
     /// Training steps
-    #[arg(long, default_value_t = 60_000)]
+    #[arg(long, default_value_t = 200_000)]
     pub steps: usize,
     /// Names a step
     #[arg(long, default_value_t = 64)]

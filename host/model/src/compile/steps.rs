@@ -61,7 +61,10 @@ impl Program<'_> {
                 let tables: Vec<_> = tables.into_iter().filter_map(|(t, by)| Some((t?, by))).collect();
                 for (i, &(table, by_position)) in tables.iter().enumerate() {
                     let embedding_eps = normed_next && i + 1 == tables.len();
-                    let step = Step { by_position, add: by_position, embedding_eps, ..first };
+                    // A position's element is added long after the token's was written:
+                    // the second step reads its row's address first.
+                    let wait = if by_position { Wait::None } else { Wait::Drained };
+                    let step = Step { wait, by_position, add: by_position, embedding_eps, ..first };
                     self.push(row(table, step), shift);
                 }
             }

@@ -62,10 +62,8 @@ pub struct FloatState<'m> {
     window: usize,
     sinks: usize,
     position: u64,
-    /// `[layer][kv head][element][slot]`, keys rotated by their own position. Slots lie
-    /// side by side, so that scores and sums run along them, however small a head is.
-    keys: Vec<f32>,
-    values: Vec<f32>,
+    /// One ring for each layer and kv head.
+    rings: Vec<Ring>,
     /// Angle a position of each pair, in radians.
     frequencies: Vec<f64>,
     scratch: Scratch,
@@ -94,6 +92,15 @@ impl LayerWeights {
             w3: layer.w3.as_ref().map(|w3| Weights::new(dim, w3)),
         }
     }
+}
+
+/// Keys and values of one kv head, by slot.
+#[derive(Clone)]
+struct Ring {
+    /// A row for each slot, rotated by its own position.
+    keys: Weights,
+    /// `head_size x window`.
+    values: Vec<f32>,
 }
 
 /// Vectors that every step overwrites.
@@ -125,12 +132,23 @@ impl<'m> FloatState<'m> {
             return Err(StateError::TooManySinks { sinks, window });
         }
         let (dim, hidden, kv_dim) = (model.dim, model.hidden, model.kv_heads * model.head_size);
-        let ring = model.layers.len() * window * kv_dim;
+        let ring = Ring {
+            keys: Weights::zeros(window, model.head_size),
+            values: vec![0.0; model.head_size * window],
+        };
         let pairs = model.head_size / 2;
-        let frequency = |base: f32, pair: usize| f64::from(base).powf(-2.0 * pair as f64 / model.head_size as f64);
-        let frequencies = model.rope_base.map_or_else(Vec::new, |base| (0..pairs).map(|p| frequency(base, p)).collect());
+        let frequency = |base: f32, pair: usize| {
+            f64::from(base).powf(-2.0 * pair as f64 / model.head_size as f64)
+        };
+        let frequencies = model.rope_base.map_or_else(Vec::new, |base| {
+            (0..pairs).map(|p| frequency(base, p)).collect()
+        });
         let zeros = |n: usize| vec![0.0f32; n];
-        let weights = model.layers.iter().map(|layer| LayerWeights::new(layer, dim, hidden)).collect();
+        let weights = model
+            .layers
+            .iter()
+            .map(|layer| LayerWeights::new(layer, dim, hidden))
+            .collect();
         Ok(Self {
             model,
             weights,
@@ -138,8 +156,7 @@ impl<'m> FloatState<'m> {
             window,
             sinks,
             position: 0,
-            keys: zeros(ring),
-            values: zeros(ring),
+            rings: vec![ring; model.layers.len() * model.kv_heads],
             frequencies,
             scratch: Scratch {
                 x: zeros(dim),
@@ -174,7 +191,11 @@ impl<'m> FloatState<'m> {
     }
 
     /// As [`FloatState::step`], showing the vectors on the way to `observe`.
-    pub fn observe_step(&mut self, token: u32, mut observe: impl FnMut(Site, &[f32])) -> Result<&[f32], StateError> {
+    pub fn observe_step(
+        &mut self,
+        token: u32,
+        mut observe: impl FnMut(Site, &[f32]),
+    ) -> Result<&[f32], StateError> {
         let model = self.model;
         let vocab = model.vocab;
         if token as usize >= vocab {
@@ -221,7 +242,12 @@ impl<'m> FloatState<'m> {
         let sink_rotation = far.then(|| self.rotation(self.window as u64 - 1));
 
         let (weights, s) = (&self.weights[l], &mut self.scratch);
-        rms_norm(&mut s.normed, &s.x, Some(&model.layers[l].attention_norm), model.eps);
+        rms_norm(
+            &mut s.normed,
+            &s.x,
+            Some(&model.layers[l].attention_norm),
+            model.eps,
+        );
         weights.wq.apply(&mut s.q, &s.normed);
         weights.wk.apply(&mut s.k, &s.normed);
         weights.wv.apply(&mut s.v, &s.normed);
@@ -236,30 +262,34 @@ impl<'m> FloatState<'m> {
         rotate(&mut s.k, &rotation);
 
         let slot = slot_of(t, self.window, self.sinks);
-        let head_ring = self.window * size;
-        let layer_ring = l * model.kv_heads * head_ring;
-        for head in 0..model.kv_heads {
-            let at = layer_ring + head * head_ring + slot;
-            for c in 0..size {
-                self.keys[at + c * self.window] = s.k[head * size + c];
-                self.values[at + c * self.window] = s.v[head * size + c];
-            }
+        let rings = &mut self.rings[l * model.kv_heads..][..model.kv_heads];
+        for ((ring, k), v) in rings
+            .iter_mut()
+            .zip(s.k.chunks_exact(size))
+            .zip(s.v.chunks_exact(size))
+        {
+            ring.keys.set_row(slot, k);
+            ring.values
+                .iter_mut()
+                .skip(slot)
+                .step_by(self.window)
+                .zip(v)
+                .for_each(|(value, v)| *value = *v);
         }
-
         let used = (t + 1).min(self.window as u64) as usize;
         let scale = 1.0 / (size as f32).sqrt();
         for (head, out) in s.attended.chunks_exact_mut(size).enumerate() {
-            let ring = layer_ring + head * model.kv_heads / model.heads * head_ring;
-            let keys = self.keys[ring..][..head_ring].chunks_exact(self.window);
-            let values = self.values[ring..][..head_ring].chunks_exact(self.window);
+            let ring = &rings[head * model.kv_heads / model.heads];
             let scores = &mut s.scores[..used];
-            score(scores, &s.q[head * size..][..size], keys.clone(), scale);
+            ring.keys.apply(scores, &s.q[head * size..][..size]);
             if far {
-                score(&mut scores[..self.sinks], &s.sink_q[head * size..][..size], keys, scale);
+                ring.keys
+                    .apply(&mut scores[..self.sinks], &s.sink_q[head * size..][..size]);
             }
+            scores.iter_mut().for_each(|score| *score *= scale);
             observe(Site::Score(l), scores);
             softmax(scores);
-            for (out, values) in out.iter_mut().zip(values) {
+            for (out, values) in out.iter_mut().zip(ring.values.chunks_exact(self.window)) {
                 *out = dot(scores, &values[..used]);
             }
         }
@@ -269,7 +299,12 @@ impl<'m> FloatState<'m> {
 
     fn feed_forward(&mut self, l: usize, observe: &mut impl FnMut(Site, &[f32])) {
         let (model, weights, s) = (self.model, &self.weights[l], &mut self.scratch);
-        rms_norm(&mut s.normed, &s.x, Some(&model.layers[l].ffn_norm), model.eps);
+        rms_norm(
+            &mut s.normed,
+            &s.x,
+            Some(&model.layers[l].ffn_norm),
+            model.eps,
+        );
         weights.w1.apply(&mut s.gate, &s.normed);
         observe(Site::Gate(l), &s.gate);
         match &weights.w3 {
@@ -300,7 +335,11 @@ impl<'m> FloatState<'m> {
 /// The slot of position `t` in a ring of `window` positions of which the first `sinks` never move.
 fn slot_of(t: u64, window: usize, sinks: usize) -> usize {
     let (window, sinks) = (window as u64, sinks as u64);
-    let slot = if t < sinks { t } else { sinks + (t - sinks) % (window - sinks) };
+    let slot = if t < sinks {
+        t
+    } else {
+        sinks + (t - sinks) % (window - sinks)
+    };
     slot as usize
 }
 
@@ -308,7 +347,11 @@ fn slot_of(t: u64, window: usize, sinks: usize) -> usize {
 fn rms_norm(out: &mut [f32], x: &[f32], gain: Option<&[f32]>, eps: f32) {
     let scale = 1.0 / (dot(x, x) / x.len() as f32 + eps).sqrt();
     match gain {
-        Some(gain) => out.iter_mut().zip(x).zip(gain).for_each(|((o, x), g)| *o = x * scale * g),
+        Some(gain) => out
+            .iter_mut()
+            .zip(x)
+            .zip(gain)
+            .for_each(|((o, x), g)| *o = x * scale * g),
         None => out.iter_mut().zip(x).for_each(|(o, x)| *o = x * scale),
     }
 }
@@ -327,24 +370,11 @@ fn rotate(x: &mut [f32], rotation: &Rotation) {
     }
 }
 
-/// One head's scores of the first `scores.len()` slots; `keys` are rows of slots, one an element.
-fn score<'k>(scores: &mut [f32], q: &[f32], keys: impl Iterator<Item = &'k [f32]>, scale: f32) {
-    scores.fill(0.0);
-    for (q, keys) in q.iter().zip(keys) {
-        let q = q * scale;
-        scores.iter_mut().zip(keys).for_each(|(score, k)| *score += q * k);
-    }
-}
-
 /// Scores to probabilities, in place.
 fn softmax(x: &mut [f32]) {
     let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for v in x.iter_mut() {
-        *v = (*v - max).exp();
-        sum += *v;
-    }
-    let scale = 1.0 / sum;
+    x.iter_mut().for_each(|v| *v = (*v - max).exp());
+    let scale = 1.0 / x.iter().sum::<f32>();
     x.iter_mut().for_each(|v| *v *= scale);
 }
 

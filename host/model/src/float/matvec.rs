@@ -7,27 +7,40 @@
 /// Sums side by side.
 const LANES: usize = 32;
 
-/// A matrix in the order its product reads it: blocks of [`LANES`] outputs, and in each
+/// A matrix in the order that its product reads it: blocks of [`LANES`] outputs, and in each
 /// all inputs in turn with one weight for every output. The last block is filled with zeros.
+#[derive(Clone)]
 pub struct Weights {
     cols: usize,
     blocks: Vec<[f32; LANES]>,
 }
 
 impl Weights {
-    /// Reorders a row-major matrix with `cols` inputs.
-    pub fn new(cols: usize, w: &[f32]) -> Self {
-        let rows = w.len() / cols;
-        let mut blocks = vec![[0.0; LANES]; rows.div_ceil(LANES) * cols];
-        for (r, row) in w.chunks_exact(cols).enumerate() {
-            for (block, w) in blocks[r / LANES * cols..].iter_mut().zip(row) {
-                block[r % LANES] = *w;
-            }
+    /// A matrix of zeros.
+    pub fn zeros(rows: usize, cols: usize) -> Self {
+        Self {
+            cols,
+            blocks: vec![[0.0; LANES]; rows.div_ceil(LANES) * cols],
         }
-        Self { cols, blocks }
     }
 
-    /// `y = W x`.
+    /// Reorders a row-major matrix with `cols` inputs.
+    pub fn new(cols: usize, w: &[f32]) -> Self {
+        let mut weights = Self::zeros(w.len() / cols, cols);
+        w.chunks_exact(cols)
+            .enumerate()
+            .for_each(|(r, row)| weights.set_row(r, row));
+        weights
+    }
+
+    /// Replaces the weights of output `r`.
+    pub fn set_row(&mut self, r: usize, row: &[f32]) {
+        for (block, w) in self.blocks[r / LANES * self.cols..].iter_mut().zip(row) {
+            block[r % LANES] = *w;
+        }
+    }
+
+    /// `y = W x`, for the first `y.len()` outputs.
     pub fn apply(&self, y: &mut [f32], x: &[f32]) {
         for (y, block) in y.chunks_mut(LANES).zip(self.blocks.chunks_exact(self.cols)) {
             let mut sums = [0.0; LANES];

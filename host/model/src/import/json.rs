@@ -39,7 +39,10 @@ struct Stop<'a> {
 
 impl<'a> ParseError<&'a str> for Stop<'a> {
     fn from_error_kind(at: &'a str, _: ErrorKind) -> Self {
-        Stop { at, expected: "a value" }
+        Stop {
+            at,
+            expected: "a value",
+        }
     }
     fn from_char(at: &'a str, c: char) -> Self {
         let expected = match c {
@@ -62,14 +65,24 @@ type Parsed<'a, T> = IResult<&'a str, T, Stop<'a>>;
 pub fn parse(text: &str) -> Result<Json, ImportError> {
     let stop = match terminated(|input| json(input, 0), space).parse(text) {
         Ok(("", json)) => return Ok(json),
-        Ok((at, _)) => Stop { at, expected: "the end of the file" },
+        Ok((at, _)) => Stop {
+            at,
+            expected: "the end of the file",
+        },
         Err(nom::Err::Error(stop) | nom::Err::Failure(stop)) => stop,
-        Err(nom::Err::Incomplete(_)) => Stop { at: "", expected: "more" },
+        Err(nom::Err::Incomplete(_)) => Stop {
+            at: "",
+            expected: "more",
+        },
     };
     let before = &text[..text.len() - stop.at.len()];
     let line = before.bytes().filter(|&b| b == b'\n').count() + 1;
     let column = before.len() - before.rfind('\n').map_or(0, |newline| newline + 1) + 1;
-    Err(ImportError::Syntax { line, column, expected: stop.expected })
+    Err(ImportError::Syntax {
+        line,
+        column,
+        expected: stop.expected,
+    })
 }
 
 fn space(input: &str) -> Parsed<'_, &str> {
@@ -78,7 +91,10 @@ fn space(input: &str) -> Parsed<'_, &str> {
 
 fn json(input: &str, depth: usize) -> Parsed<'_, Json> {
     if depth > MAX_DEPTH {
-        return Err(nom::Err::Failure(Stop { at: input, expected: "fewer lists in one another" }));
+        return Err(nom::Err::Failure(Stop {
+            at: input,
+            expected: "fewer lists in one another",
+        }));
     }
     let inner = |input| json(input, depth + 1);
     preceded(
@@ -86,11 +102,17 @@ fn json(input: &str, depth: usize) -> Parsed<'_, Json> {
         alt((
             map(number, Json::Number),
             map(string, Json::Text),
-            map(delimited(char('['), separated_list0(mark(','), inner), cut(mark(']'))), Json::List),
+            map(
+                delimited(char('['), separated_list0(mark(','), inner), cut(mark(']'))),
+                Json::List,
+            ),
             map(
                 delimited(
                     char('{'),
-                    separated_list0(mark(','), separated_pair(preceded(space, string), cut(mark(':')), cut(inner))),
+                    separated_list0(
+                        mark(','),
+                        separated_pair(preceded(space, string), cut(mark(':')), cut(inner)),
+                    ),
                     cut(mark('}')),
                 ),
                 Json::Object,
@@ -118,7 +140,11 @@ fn number(input: &str) -> Parsed<'_, f64> {
 
 fn string(input: &str) -> Parsed<'_, String> {
     let piece = alt((preceded(char('\\'), cut(escape)), none_of("\"\\")));
-    map(delimited(char('"'), many0(piece), cut(char('"'))), String::from_iter).parse(input)
+    map(
+        delimited(char('"'), many0(piece), cut(char('"'))),
+        String::from_iter,
+    )
+    .parse(input)
 }
 
 fn escape(input: &str) -> Parsed<'_, char> {
@@ -143,8 +169,15 @@ fn escape(input: &str) -> Parsed<'_, char> {
 
 /// `u` and four hexadecimal digits.
 fn unit(input: &str) -> Parsed<'_, u16> {
-    let digits = verify(take_while_m_n(4, 4, |c: char| c.is_ascii_hexdigit()), |s: &str| s.len() == 4);
-    preceded(char('u'), map_opt(digits, |s: &str| u16::from_str_radix(s, 16).ok())).parse(input)
+    let digits = verify(
+        take_while_m_n(4, 4, |c: char| c.is_ascii_hexdigit()),
+        |s: &str| s.len() == 4,
+    );
+    preceded(
+        char('u'),
+        map_opt(digits, |s: &str| u16::from_str_radix(s, 16).ok()),
+    )
+    .parse(input)
 }
 
 #[cfg(test)]
@@ -153,9 +186,18 @@ mod tests {
 
     #[test]
     fn values_of_every_kind() {
-        let parsed = parse(" {\"a\": [1, -2.5e-3, []], \"b\\n\\u00e9\\ud83d\\ude00\": \"x\", \"c\": null}\n");
+        let parsed = parse(
+            " {\"a\": [1, -2.5e-3, []], \"b\\n\\u00e9\\ud83d\\ude00\": \"x\", \"c\": null}\n",
+        );
         let expected = Json::Object(vec![
-            ("a".into(), Json::List(vec![Json::Number(1.0), Json::Number(-0.0025), Json::List(vec![])])),
+            (
+                "a".into(),
+                Json::List(vec![
+                    Json::Number(1.0),
+                    Json::Number(-0.0025),
+                    Json::List(vec![]),
+                ]),
+            ),
             ("b\né😀".into(), Json::Text("x".into())),
             ("c".into(), Json::Other),
         ]);
@@ -164,19 +206,36 @@ mod tests {
 
     #[test]
     fn python_writes_numbers_that_json_lacks() {
-        let Ok(Json::List(list)) = parse("[NaN, Infinity, -Infinity]") else { panic!("not a list") };
+        let Ok(Json::List(list)) = parse("[NaN, Infinity, -Infinity]") else {
+            panic!("not a list")
+        };
         assert!(matches!(list[0], Json::Number(n) if n.is_nan()));
-        assert_eq!(list[1..], [Json::Number(f64::INFINITY), Json::Number(f64::NEG_INFINITY)]);
+        assert_eq!(
+            list[1..],
+            [Json::Number(f64::INFINITY), Json::Number(f64::NEG_INFINITY)]
+        );
     }
 
     #[test]
     fn faults_say_where() {
         for (text, sentence) in [
             ("", "not valid JSON at line 1, column 1: expected a value"),
-            ("{\"a\" 1}", "not valid JSON at line 1, column 6: expected ':'"),
-            ("[1,\n 2", "not valid JSON at line 2, column 3: expected ',' or ']'"),
-            ("{\"a\": 1", "not valid JSON at line 1, column 8: expected ',' or '}'"),
-            ("1 2", "not valid JSON at line 1, column 3: expected the end of the file"),
+            (
+                "{\"a\" 1}",
+                "not valid JSON at line 1, column 6: expected ':'",
+            ),
+            (
+                "[1,\n 2",
+                "not valid JSON at line 2, column 3: expected ',' or ']'",
+            ),
+            (
+                "{\"a\": 1",
+                "not valid JSON at line 1, column 8: expected ',' or '}'",
+            ),
+            (
+                "1 2",
+                "not valid JSON at line 1, column 3: expected the end of the file",
+            ),
         ] {
             assert_eq!(parse(text).unwrap_err().to_string(), sentence, "{text}");
         }

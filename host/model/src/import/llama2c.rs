@@ -21,7 +21,11 @@ const ROPE_BASE: f32 = 10_000.0;
 /// Reads a checkpoint; the file must end with its last tensor.
 pub fn read(file: &[u8]) -> Result<FloatModel, ImportError> {
     let mut file = Reader { rest: file };
-    let header = file.numbers("the header", 7, le_i32)?.into_iter().map(i64::from).collect::<Vec<_>>();
+    let header = file
+        .numbers("the header", 7, le_i32)?
+        .into_iter()
+        .map(i64::from)
+        .collect::<Vec<_>>();
     let shape = Shape {
         dim: header[0],
         hidden: header[1],
@@ -33,13 +37,21 @@ pub fn read(file: &[u8]) -> Result<FloatModel, ImportError> {
     };
     shape.check()?;
     let tied = header[5] > 0;
-    let [dim, hidden, vocab, context, head_size] =
-        [shape.dim, shape.hidden, shape.vocab, shape.context, shape.head_size()].map(|n| n as usize);
+    let [dim, hidden, vocab, context, head_size] = [
+        shape.dim,
+        shape.hidden,
+        shape.vocab,
+        shape.context,
+        shape.head_size(),
+    ]
+    .map(|n| n as usize);
     let kv_dim = shape.kv_heads as usize * head_size;
 
     let embedding = file.tensor("embedding", vocab * dim)?;
     let mut layers = vec![FloatLayer::default(); shape.layers as usize];
-    file.layers(&mut layers, "attention_norm", dim, |l| &mut l.attention_norm)?;
+    file.layers(&mut layers, "attention_norm", dim, |l| {
+        &mut l.attention_norm
+    })?;
     file.layers(&mut layers, "wq", dim * dim, |l| &mut l.wq)?;
     file.layers(&mut layers, "wk", kv_dim * dim, |l| &mut l.wk)?;
     file.layers(&mut layers, "wv", kv_dim * dim, |l| &mut l.wv)?;
@@ -47,11 +59,17 @@ pub fn read(file: &[u8]) -> Result<FloatModel, ImportError> {
     file.layers(&mut layers, "ffn_norm", dim, |l| &mut l.ffn_norm)?;
     file.layers(&mut layers, "w1", hidden * dim, |l| &mut l.w1)?;
     file.layers(&mut layers, "w2", dim * hidden, |l| &mut l.w2)?;
-    file.layers(&mut layers, "w3", hidden * dim, |l| l.w3.get_or_insert_default())?;
+    file.layers(&mut layers, "w3", hidden * dim, |l| {
+        l.w3.get_or_insert_default()
+    })?;
     let final_norm = file.tensor("final_norm", dim)?;
     file.tensor("freq_cis_real", context * head_size / 2)?;
     file.tensor("freq_cis_imag", context * head_size / 2)?;
-    let classifier = if tied { None } else { Some(file.tensor("classifier", vocab * dim)?) };
+    let classifier = if tied {
+        None
+    } else {
+        Some(file.tensor("classifier", vocab * dim)?)
+    };
     if !file.rest.is_empty() {
         return Err(ImportError::TrailingBytes(file.rest.len()));
     }
@@ -91,8 +109,13 @@ impl<'a> Reader<'a> {
         len: usize,
         number: impl Fn(&'a [u8]) -> IResult<&'a [u8], T>,
     ) -> Result<Vec<T>, ImportError> {
-        let truncated = || ImportError::Truncated { field: field.into(), needed: 4 * len, left: self.rest.len() };
-        let (rest, bytes) = take::<_, _, nom::error::Error<&[u8]>>(4 * len)(self.rest).map_err(|_| truncated())?;
+        let truncated = || ImportError::Truncated {
+            field: field.into(),
+            needed: 4 * len,
+            left: self.rest.len(),
+        };
+        let (rest, bytes) =
+            take::<_, _, nom::error::Error<&[u8]>>(4 * len)(self.rest).map_err(|_| truncated())?;
         let (_, numbers) = many0(number).parse(bytes).map_err(|_| truncated())?;
         self.rest = rest;
         Ok(numbers)

@@ -34,11 +34,16 @@ pub fn read(file: &[u8]) -> Result<(FloatModel, Chars), ImportError> {
     shape.check()?;
     let symbols = symbols(metadata.get("uchars")?)?;
     metadata.must_be("head_dim", "n_embd / n_head", shape.head_size())?;
-    metadata.must_be("vocab_size", "uchars plus the end", symbols.len() as i64 + 1)?;
+    metadata.must_be(
+        "vocab_size",
+        "uchars plus the end",
+        symbols.len() as i64 + 1,
+    )?;
     metadata.must_be("BOS", "the symbol after uchars", symbols.len() as i64)?;
 
     let mut names = vec!["wte".to_string(), "wpe".into(), "lm_head".into()];
-    let [dim, hidden, vocab, context] = [shape.dim, shape.hidden, shape.vocab, shape.context].map(|n| n as usize);
+    let [dim, hidden, vocab, context] =
+        [shape.dim, shape.hidden, shape.vocab, shape.context].map(|n| n as usize);
     let layers = (0..shape.layers)
         .map(|l| {
             let mut matrix = |name: &str, rows, cols| {
@@ -84,12 +89,19 @@ pub fn read(file: &[u8]) -> Result<(FloatModel, Chars), ImportError> {
 }
 
 fn symbols(list: &Json) -> Result<Vec<char>, ImportError> {
-    let kind = || ImportError::Kind { field: "metadata.uchars".into(), expected: "a list of different characters" };
-    let Json::List(list) = list else { return Err(kind()) };
+    let kind = || ImportError::Kind {
+        field: "metadata.uchars".into(),
+        expected: "a list of different characters",
+    };
+    let Json::List(list) = list else {
+        return Err(kind());
+    };
     let mut symbols = Vec::new();
     let mut seen = HashSet::new();
     for item in list {
-        let Json::Text(text) = item else { return Err(kind()) };
+        let Json::Text(text) = item else {
+            return Err(kind());
+        };
         let mut chars = text.chars();
         match (chars.next(), chars.next()) {
             (Some(c), None) if seen.insert(c) => symbols.push(c),
@@ -109,7 +121,10 @@ impl<'a> Fields<'a> {
     fn new(name: &'static str, json: &'a Json) -> Result<Self, ImportError> {
         match json {
             Json::Object(fields) => Ok(Self { name, fields }),
-            _ => Err(ImportError::Kind { field: name.into(), expected: "an object" }),
+            _ => Err(ImportError::Kind {
+                field: name.into(),
+                expected: "an object",
+            }),
         }
     }
 
@@ -119,12 +134,18 @@ impl<'a> Fields<'a> {
 
     fn get(&self, field: &str) -> Result<&Json, ImportError> {
         let found = self.fields.iter().find(|(name, _)| name == field);
-        found.map(|(_, json)| json).ok_or_else(|| ImportError::Missing(self.path(field)))
+        found
+            .map(|(_, json)| json)
+            .ok_or_else(|| ImportError::Missing(self.path(field)))
     }
 
     /// Refuses fields beyond `known`: a bias that is ignored would be a silent fault.
     fn only(&self, known: &[impl AsRef<str>]) -> Result<(), ImportError> {
-        match self.fields.iter().find(|(name, _)| !known.iter().any(|k| k.as_ref() == name)) {
+        match self
+            .fields
+            .iter()
+            .find(|(name, _)| !known.iter().any(|k| k.as_ref() == name))
+        {
             Some((name, _)) => Err(ImportError::Unknown(self.path(name))),
             None => Ok(()),
         }
@@ -133,21 +154,32 @@ impl<'a> Fields<'a> {
     fn integer(&self, field: &str) -> Result<i64, ImportError> {
         match self.get(field)? {
             Json::Number(n) if n.fract() == 0.0 && n.abs() < 1e15 => Ok(*n as i64),
-            _ => Err(ImportError::Kind { field: self.path(field), expected: "a whole number" }),
+            _ => Err(ImportError::Kind {
+                field: self.path(field),
+                expected: "a whole number",
+            }),
         }
     }
 
     fn must_be(&self, field: &str, reason: &'static str, expected: i64) -> Result<(), ImportError> {
         match self.integer(field)? {
             found if found == expected => Ok(()),
-            found => Err(ImportError::Inconsistent { field: self.path(field), found, reason, expected }),
+            found => Err(ImportError::Inconsistent {
+                field: self.path(field),
+                found,
+                reason,
+                expected,
+            }),
         }
     }
 
     fn list(&self, field: &str) -> Result<&[Json], ImportError> {
         match self.get(field)? {
             Json::List(list) => Ok(list),
-            _ => Err(ImportError::Kind { field: self.path(field), expected: "a list of rows" }),
+            _ => Err(ImportError::Kind {
+                field: self.path(field),
+                expected: "a list of rows",
+            }),
         }
     }
 
@@ -159,21 +191,38 @@ impl<'a> Fields<'a> {
         let list = self.list(field)?;
         let count = |field, found, expected| match found == expected {
             true => Ok(()),
-            false => Err(ImportError::Count { field, found, expected }),
+            false => Err(ImportError::Count {
+                field,
+                found,
+                expected,
+            }),
         };
         count(self.path(field), list.len(), rows)?;
         let mut matrix = Vec::with_capacity(rows * cols);
         for (r, row) in list.iter().enumerate() {
             let Json::List(row) = row else {
-                return Err(ImportError::Kind { field: format!("{}[{r}]", self.path(field)), expected: "a list" });
+                return Err(ImportError::Kind {
+                    field: format!("{}[{r}]", self.path(field)),
+                    expected: "a list",
+                });
             };
             count(format!("{}[{r}]", self.path(field)), row.len(), cols)?;
             for (c, number) in row.iter().enumerate() {
                 let path = || format!("{}[{r}][{c}]", self.path(field));
                 match number {
                     Json::Number(n) if (*n as f32).is_finite() => matrix.push(*n as f32),
-                    Json::Number(n) => return Err(ImportError::NotFinite { field: path(), value: *n }),
-                    _ => return Err(ImportError::Kind { field: path(), expected: "a number" }),
+                    Json::Number(n) => {
+                        return Err(ImportError::NotFinite {
+                            field: path(),
+                            value: *n,
+                        })
+                    }
+                    _ => {
+                        return Err(ImportError::Kind {
+                            field: path(),
+                            expected: "a number",
+                        })
+                    }
                 }
             }
         }

@@ -21,7 +21,10 @@ pub fn balance(model: &mut FloatModel, reaches: &mut Reaches) {
     let group = model.heads / model.kv_heads;
     for (layer, reach) in model.layers.iter_mut().zip(&mut reaches.layers) {
         for unit in 0..hidden {
-            let factor = factor(power(&reach.hidden[unit..=unit]), column_power(&layer.w2, hidden, unit));
+            let factor = factor(
+                power(&reach.hidden[unit..=unit]),
+                column_power(&layer.w2, hidden, unit),
+            );
             let (writer, written) = match &mut layer.w3 {
                 Some(w3) => (w3, &mut reach.up),
                 None => (&mut layer.w1, &mut reach.gate),
@@ -35,11 +38,14 @@ pub fn balance(model: &mut FloatModel, reaches: &mut Reaches) {
             let readers = || head * group..(head + 1) * group;
             for c in 0..size {
                 let value = head * size + c;
-                let read = readers().map(|h| column_power(&layer.wo, dim, h * size + c)).sum();
+                let read = readers()
+                    .map(|h| column_power(&layer.wo, dim, h * size + c))
+                    .sum();
                 let factor = factor(power(&reach.v[value..=value]), read);
                 scale_rows(&mut layer.wv, dim, value..value + 1, factor);
                 scale_reaches(&mut reach.v[value..=value], factor);
-                readers().for_each(|h| scale_column(&mut layer.wo, dim, h * size + c, 1.0 / factor));
+                readers()
+                    .for_each(|h| scale_column(&mut layer.wo, dim, h * size + c, 1.0 / factor));
             }
             for c in (0..size).step_by(2) {
                 let pair = |head: usize| head * size + c..head * size + c + 2;
@@ -69,17 +75,28 @@ fn power(channels: &[Reach]) -> f64 {
 }
 
 fn column_power(w: &[f32], cols: usize, column: usize) -> f64 {
-    w.iter().skip(column).step_by(cols).map(|&w| f64::from(w).powi(2)).sum()
+    w.iter()
+        .skip(column)
+        .step_by(cols)
+        .map(|&w| f64::from(w).powi(2))
+        .sum()
 }
 
 fn scale_rows(w: &mut [f32], cols: usize, rows: Range<usize>, factor: f64) {
-    w[rows.start * cols..rows.end * cols].iter_mut().for_each(|w| *w = (f64::from(*w) * factor) as f32);
+    w[rows.start * cols..rows.end * cols]
+        .iter_mut()
+        .for_each(|w| *w = (f64::from(*w) * factor) as f32);
 }
 
 fn scale_column(w: &mut [f32], cols: usize, column: usize, factor: f64) {
-    w.iter_mut().skip(column).step_by(cols).for_each(|w| *w = (f64::from(*w) * factor) as f32);
+    w.iter_mut()
+        .skip(column)
+        .step_by(cols)
+        .for_each(|w| *w = (f64::from(*w) * factor) as f32);
 }
 
 fn scale_reaches(channels: &mut [Reach], factor: f64) {
-    channels.iter_mut().for_each(|channel| channel.scale(factor));
+    channels
+        .iter_mut()
+        .for_each(|channel| channel.scale(factor));
 }

@@ -41,7 +41,9 @@ impl Reach {
 
 /// What must fit for all of a vector's channels.
 pub fn needed(channels: &[Reach]) -> f64 {
-    channels.iter().fold(0.0, |m: f64, channel| m.max(channel.needed()))
+    channels
+        .iter()
+        .fold(0.0, |m: f64, channel| m.max(channel.needed()))
 }
 
 /// How strong the channels of one block's vectors become.
@@ -87,7 +89,11 @@ impl Reaches {
             up: channels(model.hidden),
             hidden: channels(model.hidden),
         };
-        Self { residual: Reach::default(), layers: vec![layer; model.layers.len()], logits: Reach::default() }
+        Self {
+            residual: Reach::default(),
+            layers: vec![layer; model.layers.len()],
+            logits: Reach::default(),
+        }
     }
 
     fn at(&mut self, site: Site) -> &mut [Reach] {
@@ -114,8 +120,13 @@ pub fn measure(model: &FloatModel, calibration: &Calibration) -> Result<Reaches,
         reaches: Reaches::new(model),
     };
     let window = model.context.min(STREAM_TOKENS);
-    let weights_a_token: usize = model.layers.iter().map(|l| l.wq.len() * 3 + l.w1.len() * 3).sum();
-    let tokens = (BUDGET / (weights_a_token + model.embedding.len())).clamp(64, STREAMS as usize * STREAM_TOKENS);
+    let weights_a_token: usize = model
+        .layers
+        .iter()
+        .map(|l| l.wq.len() * 3 + l.w1.len() * 3)
+        .sum();
+    let tokens = (BUDGET / (weights_a_token + model.embedding.len()))
+        .clamp(64, STREAMS as usize * STREAM_TOKENS);
     let stream_tokens = tokens / STREAMS as usize;
 
     match calibration {
@@ -130,13 +141,24 @@ pub fn measure(model: &FloatModel, calibration: &Calibration) -> Result<Reaches,
         Calibration::OwnText { bos, ends } => {
             for stream in 0..STREAMS {
                 // Every other stream's ring turns many times.
-                let window = if stream % 2 == 0 { window } else { window.div_ceil(8) };
+                let window = if stream % 2 == 0 {
+                    window
+                } else {
+                    window.div_ceil(8)
+                };
                 let mut state = FloatState::new(model, window, 0)?;
-                let gumbel = Gumbel { it: 1477, key: Key::from(u64::from(stream)), logit_bits: LOGIT_BITS };
+                let gumbel = Gumbel {
+                    it: 1477,
+                    key: Key::from(u64::from(stream)),
+                    logit_bits: LOGIT_BITS,
+                };
                 let mut token = *bos;
                 for step in 0..stream_tokens {
                     let logits = probe.step(&mut state, token)?;
-                    token = gumbel.choose(step as u32, &logits.iter().map(|&l| fixed(l)).collect::<Vec<_>>());
+                    token = gumbel.choose(
+                        step as u32,
+                        &logits.iter().map(|&l| fixed(l)).collect::<Vec<_>>(),
+                    );
                     if ends.contains(&token) {
                         state.restart();
                         token = *bos;
@@ -156,7 +178,9 @@ pub fn measure(model: &FloatModel, calibration: &Calibration) -> Result<Reaches,
 
 fn fixed(logit: f32) -> i32 {
     let limit = (1 << 23) as f32 - 1.0;
-    (logit * (1 << LOGIT_BITS) as f32).round().clamp(-limit, limit) as i32
+    (logit * (1 << LOGIT_BITS) as f32)
+        .round()
+        .clamp(-limit, limit) as i32
 }
 
 /// Keeps the largest magnitude of everything it is shown.
@@ -170,7 +194,11 @@ struct Probe {
 }
 
 impl Probe {
-    fn step<'s>(&mut self, state: &'s mut FloatState, token: u32) -> Result<&'s [f32], QuantizeError> {
+    fn step<'s>(
+        &mut self,
+        state: &'s mut FloatState,
+        token: u32,
+    ) -> Result<&'s [f32], QuantizeError> {
         let logits = state.observe_step(token, |site, vector| self.see(site, vector))?;
         match self.overflow {
             Some(site) => Err(QuantizeError::Overflow(site)),
@@ -187,9 +215,17 @@ impl Probe {
         let channels = self.reaches.at(site);
         let together = channels.len() == 1;
         for (i, &x) in vector.iter().enumerate() {
-            let length = if turns { x.hypot(vector[i ^ 1]) } else { x.abs() };
+            let length = if turns {
+                x.hypot(vector[i ^ 1])
+            } else {
+                x.abs()
+            };
             let channel = &mut channels[if together { 0 } else { i }];
-            let held = if self.noise { &mut channel.noise } else { &mut channel.text };
+            let held = if self.noise {
+                &mut channel.noise
+            } else {
+                &mut channel.text
+            };
             *held = held.max(f64::from(length));
             if !self.noise {
                 channel.power += f64::from(x).powi(2);

@@ -40,7 +40,9 @@ pub fn quantize_rows(
         let row: Vec<f64> = (0..cols).map(|c| weight(r, c)).collect();
         let (s, mu) = choose_scale(r, &row, &exponents)?;
         let scale = scale(s, mu);
-        matrix.w.extend(row.iter().map(|&x| nearest(x, scale) as i8));
+        matrix
+            .w
+            .extend(row.iter().map(|&x| nearest(x, scale) as i8));
         matrix.s.push(s as i8);
         matrix.mu.push(mu);
     }
@@ -60,11 +62,19 @@ fn nearest(x: f64, scale: f64) -> f64 {
     (x / scale).round().clamp(-TOP, TOP)
 }
 
-fn choose_scale(r: usize, row: &[f64], exponents: &RangeInclusive<i32>) -> Result<(i32, u8), RowTooLarge> {
+fn choose_scale(
+    r: usize,
+    row: &[f64],
+    exponents: &RangeInclusive<i32>,
+) -> Result<(i32, u8), RowTooLarge> {
     let peak = row.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
     let limit = TOP * scale(*exponents.start(), 8);
     if peak > limit {
-        return Err(RowTooLarge { row: r, peak, limit });
+        return Err(RowTooLarge {
+            row: r,
+            peak,
+            limit,
+        });
     }
     if peak == 0.0 {
         return Ok((*exponents.end(), 8));
@@ -74,7 +84,9 @@ fn choose_scale(r: usize, row: &[f64], exponents: &RangeInclusive<i32>) -> Resul
         .flat_map(|s| (5..=8).map(move |mu| (s.clamp(*exponents.start(), *exponents.end()), mu)));
     let error = |&(s, mu): &(i32, u8)| {
         let scale = scale(s, mu);
-        row.iter().map(|&x| (x - nearest(x, scale) * scale).powi(2)).sum::<f64>()
+        row.iter()
+            .map(|&x| (x - nearest(x, scale) * scale).powi(2))
+            .sum::<f64>()
     };
     let best = candidates.min_by(|a, b| error(a).total_cmp(&error(b)));
     Ok(best.unwrap_or((natural, 8)))
@@ -91,11 +103,19 @@ mod tests {
 
     #[test]
     fn each_row_takes_its_own_scale() {
-        let rows = [[0.5, -0.25, 0.1, 0.0], [100.0, -3.0, 50.0, 1.0], [1e-6, 2e-6, -3e-6, 0.0]];
+        let rows = [
+            [0.5, -0.25, 0.1, 0.0],
+            [100.0, -3.0, 50.0, 1.0],
+            [1e-6, 2e-6, -3e-6, 0.0],
+        ];
         let m = quantize_rows(3, 4, |r, c| rows[r][c], -32..=31).unwrap();
         for (i, x) in rows.concat().into_iter().enumerate() {
             let peak = rows[i / 4].iter().fold(0.0, |m: f64, x| m.max(x.abs()));
-            assert!((dequantized(&m, i) - x).abs() <= peak / 127.0 * 0.6, "{i}: {x} {}", dequantized(&m, i));
+            assert!(
+                (dequantized(&m, i) - x).abs() <= peak / 127.0 * 0.6,
+                "{i}: {x} {}",
+                dequantized(&m, i)
+            );
         }
         assert!(m.mu.iter().all(|mu| (5..=8).contains(mu)));
     }
@@ -113,7 +133,13 @@ mod tests {
     #[test]
     fn one_outlier_is_not_worth_a_row() {
         // A thousand small weights and one a little above them: clipping it costs less.
-        let row = |_, c: usize| if c == 0 { 1.02 } else { f64::from((c * 7919 % 2001) as i32 - 1000) / 1000.0 };
+        let row = |_, c: usize| {
+            if c == 0 {
+                1.02
+            } else {
+                f64::from((c * 7919 % 2001) as i32 - 1000) / 1000.0
+            }
+        };
         let m = quantize_rows(1, 1000, row, -32..=31).unwrap();
         assert_eq!((m.w[0], m.s[0], m.mu[0]), (127, 7, 8));
     }

@@ -38,7 +38,8 @@ impl Bpe {
         let (mut spellings, mut scores) = (Vec::new(), Vec::new());
         while !rest.is_empty() {
             let token = spellings.len();
-            let (after, (score, spelling)) = field(rest, || format!("token {token}"), (le_f32, counted))?;
+            let (after, (score, spelling)) =
+                field(rest, || format!("token {token}"), (le_f32, counted))?;
             if !score.is_finite() {
                 return Err(TokenizerError::Field {
                     field: format!("score of token {token}"),
@@ -65,12 +66,20 @@ impl Bpe {
                 expected: "at least 259 (three controls and the bytes)",
             });
         }
-        let pieces = spellings.iter().map(|s| byte_of(s).map_or_else(|| s.clone(), |b| vec![b])).collect();
+        let pieces = spellings
+            .iter()
+            .map(|s| byte_of(s).map_or_else(|| s.clone(), |b| vec![b]))
+            .collect();
         let mut tokens = HashMap::new();
         for (spelling, token) in spellings.iter().zip(0..) {
             tokens.entry(spelling.clone()).or_insert(token);
         }
-        Ok(Self { spellings, scores, pieces, tokens })
+        Ok(Self {
+            spellings,
+            scores,
+            pieces,
+            tokens,
+        })
     }
 
     /// The file that [`Bpe::from_bytes`] reads.
@@ -99,7 +108,10 @@ impl Bpe {
         }
         let mut rest = text;
         while !rest.is_empty() {
-            let continues = rest[1..].iter().take(LONGEST_CHARACTER - 1).take_while(|&&b| b & 0xc0 == 0x80);
+            let continues = rest[1..]
+                .iter()
+                .take(LONGEST_CHARACTER - 1)
+                .take_while(|&&b| b & 0xc0 == 0x80);
             let (character, after) = rest.split_at(1 + continues.count());
             self.push_character(character, &mut tokens);
             rest = after;
@@ -134,13 +146,20 @@ impl Bpe {
         let mut cells: Vec<Cell> = tokens
             .iter()
             .enumerate()
-            .map(|(i, &token)| Cell { token: Some(token), left: i.wrapping_sub(1), right: i + 1 })
+            .map(|(i, &token)| Cell {
+                token: Some(token),
+                left: i.wrapping_sub(1),
+                right: i + 1,
+            })
             .collect();
         let mut heap = BinaryHeap::new();
         let mut spelling = Vec::new();
         let mut propose = |heap: &mut BinaryHeap<Candidate>, cells: &[Cell], at: usize| {
             let right = cells[at].right;
-            let (Some(a), Some(b)) = (cells[at].token, cells.get(right).and_then(|c| c.token)) else { return };
+            let (Some(a), Some(b)) = (cells[at].token, cells.get(right).and_then(|c| c.token))
+            else {
+                return;
+            };
             spelling.clear();
             spelling.extend_from_slice(&self.spellings[a as usize]);
             spelling.extend_from_slice(&self.spellings[b as usize]);
@@ -148,14 +167,25 @@ impl Bpe {
                 // Adding 0 makes -0 equal to it, as comparing them would.
                 let score = self.scores[merged as usize] + 0.0;
                 if score > LOWEST_SCORE {
-                    heap.push(Candidate { score, at, pair: (a, b), merged });
+                    heap.push(Candidate {
+                        score,
+                        at,
+                        pair: (a, b),
+                        merged,
+                    });
                 }
             }
         };
         for at in 0..end {
             propose(&mut heap, &cells, at);
         }
-        while let Some(Candidate { at, pair: (a, b), merged, .. }) = heap.pop() {
+        while let Some(Candidate {
+            at,
+            pair: (a, b),
+            merged,
+            ..
+        }) = heap.pop()
+        {
             let right = cells[at].right;
             if cells[at].token != Some(a) || cells.get(right).and_then(|c| c.token) != Some(b) {
                 continue;
@@ -194,7 +224,9 @@ struct Candidate {
 
 impl Ord for Candidate {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.score.total_cmp(&other.score).then(other.at.cmp(&self.at))
+        self.score
+            .total_cmp(&other.score)
+            .then(other.at.cmp(&self.at))
     }
 }
 
@@ -218,7 +250,9 @@ fn byte_of(spelling: &[u8]) -> Option<u8> {
     if digits.len() != 2 || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
-    std::str::from_utf8(digits).ok().and_then(|d| u8::from_str_radix(d, 16).ok())
+    std::str::from_utf8(digits)
+        .ok()
+        .and_then(|d| u8::from_str_radix(d, 16).ok())
 }
 
 #[cfg(test)]
@@ -230,7 +264,9 @@ mod tests {
         let controls = ["<unk>", "\n<s>\n", "\n</s>\n"].map(String::from);
         let bytes = (0..=255).map(|b: u8| format!("<0x{b:02X}>"));
         let plain = controls.into_iter().chain(bytes).map(|s| (s, 0.0));
-        let all: Vec<(String, f32)> = plain.chain(words.iter().map(|(w, s)| (w.to_string(), *s))).collect();
+        let all: Vec<(String, f32)> = plain
+            .chain(words.iter().map(|(w, s)| (w.to_string(), *s)))
+            .collect();
         let mut file = 16u32.to_le_bytes().to_vec();
         for (word, score) in &all {
             file.extend(score.to_le_bytes());
@@ -245,7 +281,11 @@ mod tests {
         loop {
             let mut best: Option<(f32, usize, u32)> = None;
             for i in 0..tokens.len().saturating_sub(1) {
-                let pair = [&bpe.spellings[tokens[i] as usize][..], &bpe.spellings[tokens[i + 1] as usize]].concat();
+                let pair = [
+                    &bpe.spellings[tokens[i] as usize][..],
+                    &bpe.spellings[tokens[i + 1] as usize],
+                ]
+                .concat();
                 if let Some(&id) = bpe.tokens.get(&pair) {
                     let score = bpe.scores[id as usize];
                     if score > best.map_or(-1e10, |b| b.0) {
@@ -253,7 +293,9 @@ mod tests {
                     }
                 }
             }
-            let Some((_, i, id)) = best else { return tokens };
+            let Some((_, i, id)) = best else {
+                return tokens;
+            };
             tokens[i] = id;
             tokens.remove(i + 1);
         }
@@ -262,11 +304,27 @@ mod tests {
     #[test]
     fn best_score_first_then_leftmost() {
         // 259 ' ', 260 'a', 261 'b', 262 'ab', 263 'ba', 264 ' a', 265 'aa'
-        let bpe = tokenizer(&[(" ", 0.0), ("a", 0.0), ("b", 0.0), ("ab", -1.0), ("ba", -2.0), (" a", -3.0), ("aa", -1.0)]);
-        assert_eq!(bpe.encode(b"aba", true), [1, 259, 262, 260], "ab outranks ba and the space");
+        let bpe = tokenizer(&[
+            (" ", 0.0),
+            ("a", 0.0),
+            ("b", 0.0),
+            ("ab", -1.0),
+            ("ba", -2.0),
+            (" a", -3.0),
+            ("aa", -1.0),
+        ]);
+        assert_eq!(
+            bpe.encode(b"aba", true),
+            [1, 259, 262, 260],
+            "ab outranks ba and the space"
+        );
         assert_eq!(bpe.encode(b"ba", true), [1, 259, 263]);
         assert_eq!(bpe.encode(b"a", true), [1, 264]);
-        assert_eq!(bpe.encode(b"aaab", true), [1, 259, 265, 262], "the leftmost of equal scores");
+        assert_eq!(
+            bpe.encode(b"aaab", true),
+            [1, 259, 265, 262],
+            "the leftmost of equal scores"
+        );
         assert_eq!(bpe.encode(b"", true), [1]);
         assert_eq!(bpe.encode(b"", false), Vec::<u32>::new());
         assert_eq!(bpe.encode(b"b", false), [259, 261]);
@@ -281,7 +339,13 @@ mod tests {
         // Stray continuation bytes, and a run of more than a character's worth.
         assert_eq!(bpe.encode(b"\x80", false), [259, 3 + 0x80]);
         let run = [0xf0, 0x80, 0x81, 0x82, 0x83, 0x84];
-        assert_eq!(bpe.encode(&run, false), [259].into_iter().chain(run.map(|b| 3 + u32::from(b))).collect::<Vec<_>>());
+        assert_eq!(
+            bpe.encode(&run, false),
+            [259]
+                .into_iter()
+                .chain(run.map(|b| 3 + u32::from(b)))
+                .collect::<Vec<_>>()
+        );
         // No space in the vocabulary: the one put before the text is a byte too.
         assert_eq!(tokenizer(&[("a", 0.0)]).encode(b"a", false), [3 + 32, 259]);
     }
@@ -293,7 +357,11 @@ mod tests {
         assert_eq!(bpe.decode(Some(259), 259), Some(&b" a"[..]));
         assert_eq!(bpe.decode(None, 259), Some(&b" a"[..]));
         assert_eq!(bpe.decode(Some(1), 260), Some(&b""[..]));
-        assert_eq!(bpe.decode(Some(1), 3 + 32), Some(&b" "[..]), "a raw byte stays");
+        assert_eq!(
+            bpe.decode(Some(1), 3 + 32),
+            Some(&b" "[..]),
+            "a raw byte stays"
+        );
         assert_eq!(bpe.decode(Some(1), 3 + 0xff), Some(&[0xff][..]));
         assert_eq!(bpe.decode(Some(1), 261), None);
     }
@@ -303,15 +371,27 @@ mod tests {
         let file = tokenizer(&[("ab", 0.5)]).to_bytes();
         assert_eq!(Bpe::from_bytes(&file).unwrap().to_bytes(), file);
         let text = |bytes: &[u8]| Bpe::from_bytes(bytes).unwrap_err().to_string();
-        assert_eq!(text(&file[..file.len() - 1]), "the tokenizer is truncated inside token 259");
-        assert_eq!(text(&file[..2]), "the tokenizer is truncated inside max_token_length");
+        assert_eq!(
+            text(&file[..file.len() - 1]),
+            "the tokenizer is truncated inside token 259"
+        );
+        assert_eq!(
+            text(&file[..2]),
+            "the tokenizer is truncated inside max_token_length"
+        );
         let mut nan = file.clone();
         let score = file.len() - 10;
         nan[score..score + 4].copy_from_slice(&f32::NAN.to_le_bytes());
-        assert_eq!(text(&nan), "the tokenizer's score of token 259 is NaN, but must be a finite number");
+        assert_eq!(
+            text(&nan),
+            "the tokenizer's score of token 259 is NaN, but must be a finite number"
+        );
         let mut long = file.clone();
         long[0] = 4;
-        assert_eq!(text(&long), "the tokenizer's length of token 0 is 5, but must be at most max_token_length");
+        assert_eq!(
+            text(&long),
+            "the tokenizer's length of token 0 is 5, but must be at most max_token_length"
+        );
         assert!(text(&file[..100]).starts_with("the tokenizer's number of tokens is "));
     }
 

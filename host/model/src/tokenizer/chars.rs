@@ -18,7 +18,11 @@ impl Chars {
         let piece = |c: &char| c.to_string().into_bytes();
         let pieces = symbols.iter().map(piece).chain([b"\n".to_vec()]).collect();
         let tokens = symbols.iter().copied().zip(0..).collect();
-        Self { symbols, pieces, tokens }
+        Self {
+            symbols,
+            pieces,
+            tokens,
+        }
     }
 
     /// The characters, in order of their tokens.
@@ -45,7 +49,10 @@ impl Chars {
         };
         let token = |(at, c)| self.tokens.get(&c).copied().ok_or_else(|| unknown(at, c));
         let start = bos.then(|| Ok(self.bos()));
-        start.into_iter().chain(super::check_utf8(text)?.char_indices().map(token)).collect()
+        start
+            .into_iter()
+            .chain(super::check_utf8(text)?.char_indices().map(token))
+            .collect()
     }
 
     /// The bytes that `token` writes; BOS ends the line.
@@ -100,10 +107,19 @@ mod tests {
 
     #[test]
     fn unknown_characters_are_named() {
-        let error = letters().encode("zoé".as_bytes(), true).unwrap_err().to_string();
+        let error = letters()
+            .encode("zoé".as_bytes(), true)
+            .unwrap_err()
+            .to_string();
         let known = "abcdefghijklmnopqrstuvwxyz";
-        assert_eq!(error, format!("the model has no symbol for 'é' (at byte 2); it knows {known:?}"));
-        assert_eq!(letters().encode(b"a\xff", true), Err(TokenizerError::NotUtf8(1)));
+        assert_eq!(
+            error,
+            format!("the model has no symbol for 'é' (at byte 2); it knows {known:?}")
+        );
+        assert_eq!(
+            letters().encode(b"a\xff", true),
+            Err(TokenizerError::NotUtf8(1))
+        );
     }
 
     #[test]
@@ -112,6 +128,9 @@ mod tests {
         assert_eq!(Tokenizer::from_bytes(&tokenizer.to_bytes()), Ok(tokenizer));
         let twice = Chars::new(vec!['a', 'b', 'a']).to_bytes();
         let error = Chars::from_bytes(&twice).unwrap_err().to_string();
-        assert_eq!(error, "the tokenizer's characters is 'a' twice, but must be different from one another");
+        assert_eq!(
+            error,
+            "the tokenizer's characters is 'a' twice, but must be different from one another"
+        );
     }
 }

@@ -33,14 +33,23 @@ pub struct Sizes {
 }
 
 /// A plain small shape, for tests to vary.
-pub const SMALL: Sizes =
-    Sizes { heads: 2, kv_heads: 1, head_size: 4, hidden: 11, layers: 2, vocab: 16, context: 8 };
+pub const SMALL: Sizes = Sizes {
+    heads: 2,
+    kv_heads: 1,
+    head_size: 4,
+    hidden: 11,
+    layers: 2,
+    vocab: 16,
+    context: 8,
+};
 
 /// Roughly normal numbers with the given deviation.
 pub fn normal(rng: &mut Rng, len: usize, deviation: f32) -> Vec<f32> {
     let uniform = |rng: &mut Rng| rng.within(-1_000_000, 1_000_000) as f32 / 1e6;
     // Three uniform numbers in -1..1 have a variance of 1.
-    (0..len).map(|_| deviation * (0..3).map(|_| uniform(rng)).sum::<f32>()).collect()
+    (0..len)
+        .map(|_| deviation * (0..3).map(|_| uniform(rng)).sum::<f32>())
+        .collect()
 }
 
 /// A model as llama2.c has them: rotary positions, SwiGLU, gains, a final norm.
@@ -49,7 +58,12 @@ pub fn llama(sizes: Sizes, tied: bool, seed: u64) -> FloatModel {
     let dim = sizes.heads * sizes.head_size;
     let kv_dim = sizes.kv_heads * sizes.head_size;
     let (by_dim, by_hidden) = ((dim as f32).powf(-0.5), (sizes.hidden as f32).powf(-0.5));
-    let gain = |rng: &mut Rng| normal(rng, dim, 0.2).into_iter().map(|g| 1.0 + g).collect::<Vec<_>>();
+    let gain = |rng: &mut Rng| {
+        normal(rng, dim, 0.2)
+            .into_iter()
+            .map(|g| 1.0 + g)
+            .collect::<Vec<_>>()
+    };
     let layers = (0..sizes.layers)
         .map(|_| FloatLayer {
             attention_norm: gain(rng),
@@ -85,7 +99,14 @@ pub fn llama(sizes: Sizes, tied: bool, seed: u64) -> FloatModel {
 
 /// A model as microGPT has them: learned positions, a norm after the embedding, ReLU.
 pub fn microgpt(sizes: Sizes, seed: u64) -> FloatModel {
-    let model = llama(Sizes { kv_heads: sizes.heads, ..sizes }, false, seed);
+    let model = llama(
+        Sizes {
+            kv_heads: sizes.heads,
+            ..sizes
+        },
+        false,
+        seed,
+    );
     let rng = &mut Rng::new(seed + 1);
     let ones = vec![1.0; model.dim];
     let plain = |layer: FloatLayer| FloatLayer {
@@ -114,7 +135,11 @@ pub fn llama2c_file(model: &FloatModel) -> Vec<u8> {
         model.layers.len() as i32,
         model.heads as i32,
         model.kv_heads as i32,
-        if model.classifier.is_some() { -vocab } else { vocab },
+        if model.classifier.is_some() {
+            -vocab
+        } else {
+            vocab
+        },
         model.context as i32,
     ];
     let mut file: Vec<u8> = header.iter().flat_map(|n| n.to_le_bytes()).collect();
@@ -142,8 +167,10 @@ pub fn llama2c_file(model: &FloatModel) -> Vec<u8> {
 
 /// The JSON of a microGPT model whose symbols are 'a' and its successors.
 pub fn microgpt_file(model: &FloatModel) -> String {
-    let symbols: Vec<String> =
-        ('a'..).take(model.vocab - 1).map(|c| serde_json::json!(c).to_string()).collect();
+    let symbols: Vec<String> = ('a'..)
+        .take(model.vocab - 1)
+        .map(|c| serde_json::json!(c).to_string())
+        .collect();
     let matrix = |name: &str, weights: &[f32], cols: usize| {
         let rows: Vec<String> = weights.chunks(cols).map(|row| format!("{row:?}")).collect();
         format!("\"{name}\": [{}]", rows.join(", "))
@@ -160,7 +187,11 @@ pub fn microgpt_file(model: &FloatModel) -> String {
         weights.push(matrix(&format!("layer{l}.attn_wv"), &layer.wv, dim));
         weights.push(matrix(&format!("layer{l}.attn_wo"), &layer.wo, dim));
         weights.push(matrix(&format!("layer{l}.mlp_fc1"), &layer.w1, dim));
-        weights.push(matrix(&format!("layer{l}.mlp_fc2"), &layer.w2, model.hidden));
+        weights.push(matrix(
+            &format!("layer{l}.mlp_fc2"),
+            &layer.w2,
+            model.hidden,
+        ));
     }
     format!(
         "{{\"metadata\": {{\"uchars\": [{}], \"vocab_size\": {}, \"n_embd\": {dim}, \"n_layer\": {}, \
@@ -183,7 +214,12 @@ pub fn tokenizer_file(vocab: usize) -> Vec<u8> {
     let bytes = (0..=255).map(|b: u8| format!("<0x{b:02X}>"));
     let letters = || (b'a'..=b'z').map(|b| (b as char).to_string());
     let pairs = letters().flat_map(move |a| letters().map(move |b| a.clone() + &b));
-    let all = controls.into_iter().chain(bytes).chain([" ".into()]).chain(letters()).chain(pairs);
+    let all = controls
+        .into_iter()
+        .chain(bytes)
+        .chain([" ".into()])
+        .chain(letters())
+        .chain(pairs);
     let mut file = 7u32.to_le_bytes().to_vec();
     for (i, word) in all.take(vocab).enumerate() {
         file.extend((-(i as f32)).to_le_bytes());
