@@ -130,7 +130,11 @@ mod tests {
         for rows in [1, 2, 6, 8, 16] {
             for window in 1..70 {
                 for sinks in 0..window.min(30) {
-                    let ring = Ring { rows, window, sinks };
+                    let ring = Ring {
+                        rows,
+                        window,
+                        sinks,
+                    };
                     for slot in 0..window {
                         let (key, value) = (ring.key_at(slot), ring.value_at(slot));
                         assert_eq!(slot < sinks, key.0 < ring.key_sink_groups());
@@ -149,7 +153,11 @@ mod tests {
 
     #[test]
     fn registers_of_a_small_ring() {
-        let ring = Ring { rows: 6, window: 37, sinks: 9 };
+        let ring = Ring {
+            rows: 6,
+            window: 37,
+            sinks: 9,
+        };
         let value = |register| ring.registers().iter().find(|r| r.0 == register).unwrap().1;
         assert_eq!(value(regs::KEY_GROUPS), (2 + 5) | 2 << 16);
         assert_eq!(value(regs::KEY_LAST), 4 | 3 << 8);

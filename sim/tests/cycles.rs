@@ -18,7 +18,9 @@ fn load(core: &mut SimCore, image: &Image) {
     core.write(regs::CONTROL, control::RESET);
     for (region, words) in image.loads() {
         core.write(regs::MEM_ADDRESS, regs::mem_address(region, 0, 0));
-        words.into_iter().for_each(|word| core.write(regs::MEM_DATA, word));
+        words
+            .into_iter()
+            .for_each(|word| core.write(regs::MEM_DATA, word));
     }
     for (register, value) in image.registers() {
         core.write(register, value);
@@ -31,9 +33,15 @@ fn measure(core: &mut SimCore, token: u32) -> (u64, u64, Vec<u64>) {
     core.write(regs::TOKEN_IN, token);
     assert!(core.run_until_idle(LIMIT), "the core hangs");
     core.read(regs::TOKEN_OUT);
-    let by_kind = Kind::ALL.iter().map(|&kind| core.read(regs::KIND_CYCLES + kind as u8).into());
+    let by_kind = Kind::ALL
+        .iter()
+        .map(|&kind| core.read(regs::KIND_CYCLES + kind as u8).into());
     let by_kind = by_kind.collect();
-    (core.read(regs::CYCLES).into(), core.read(regs::BUSY).into(), by_kind)
+    (
+        core.read(regs::CYCLES).into(),
+        core.read(regs::BUSY).into(),
+        by_kind,
+    )
 }
 
 fn compare(core: &mut SimCore, lanes: u32, model: &QuantModel, window: usize, sinks: usize) {
@@ -42,7 +50,10 @@ fn compare(core: &mut SimCore, lanes: u32, model: &QuantModel, window: usize, si
     load(core, &image);
     for t in 0..window as u64 + 3 {
         let silent = t % 5 == 4;
-        let measured = measure(core, (t % model.vocab as u64) as u32 | u32::from(silent) << 31);
+        let measured = measure(
+            core,
+            (t % model.vocab as u64) as u32 | u32::from(silent) << 31,
+        );
         let predicted = token_cycles(&image, t, !silent);
         let predicted = (predicted.total, predicted.busy, predicted.by_kind.to_vec());
         assert_eq!(measured, predicted, "token {t}: measured, predicted");
@@ -57,7 +68,11 @@ fn random_models(lanes: u32, seeds: std::ops::Range<u64>) {
         let mut rng = Rng::new(seed);
         let shape = Shape::random(&mut rng);
         let window = rng.within(1, 40) as usize;
-        let sinks = if rng.one_in(2) { rng.within(0, window as i32 - 1) as usize } else { 0 };
+        let sinks = if rng.one_in(2) {
+            rng.within(0, window as i32 - 1) as usize
+        } else {
+            0
+        };
         println!("seed {seed}, window {window}, sinks {sinks}: {shape:?}");
         compare(&mut core, lanes, &shape.model(seed), window, sinks);
     }
@@ -71,6 +86,11 @@ fn every_token_is_predicted_on_64_lanes() {
 #[test]
 fn every_token_is_predicted_on_48_lanes() {
     random_models(48, 100..120);
+}
+
+#[test]
+fn every_token_is_predicted_on_16_lanes() {
+    random_models(16, 200..210);
 }
 
 #[test]

@@ -51,7 +51,7 @@ leaf! {
 wire [7:0] head_words = (head_size + 8'd7) >> 3;
 reg [19:0] key_offset;
 reg [19:0] key_at, value_head, value_at;
-reg [15:0] stride, row_stride;
+reg [15:0] key_stride, value_stride, row_stride;
 reg [15:0] key_entry;
 reg [4:0] value_row, value_row_late;
 reg [7:0] element;
@@ -59,11 +59,11 @@ reg value_valid;
 reg [19:0] value_at_late;
 wire value = pair_tag_valid && pair_tag_kind == KIND_VALUE;
 always @(*) retire_value = value && pair_tag_last;
-wire [19:0] next_head = value_head + {4'd0, stride};
+wire [19:0] next_head = value_head + {4'd0, value_stride};
 always @(posedge clock) begin
     key_offset <= key_group * head_words;
     if (key_valid && key_last) begin
-        key_at <= key_at + {4'd0, stride};
+        key_at <= key_at + {4'd0, key_stride};
         key_entry <= key_entry + key_groups;
     end
     value_valid <= value;
@@ -82,12 +82,12 @@ always @(posedge clock) begin
         end
     end
     if (go && step_kind == KIND_KEY) begin
-        stride <= step_ring_stride;
+        key_stride <= step_ring_stride;
         key_at <= step_ring + key_offset;
         key_entry <= step_ring_scale + key_group;
     end
     if (go && step_kind == KIND_VALUE) begin
-        stride <= step_ring_stride;
+        value_stride <= step_ring_stride;
         row_stride <= step_ring_scale;
         value_head <= step_ring + {4'd0, value_group};
         value_at <= step_ring + {4'd0, value_group};

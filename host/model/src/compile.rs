@@ -11,9 +11,9 @@ pub(crate) use needs::{score_buffers, steps_by_kind};
 pub(crate) use steps::{program, MAX_SCORE_BUFFERS};
 
 use crate::check::{legal_shifts, CheckError, IllegalShift};
+use crate::config::MAX_WINDOW;
 use crate::image::{Config, Golden, Image, Special};
 use crate::quant::{Embedding, Formats, Matrix, QuantModel};
-use crate::config::MAX_WINDOW;
 use annulus_contract::ring::Ring;
 use annulus_contract::rope::{phase, Rotation};
 use annulus_contract::shape::CoreShape;
@@ -188,13 +188,26 @@ pub fn ring(rows: u32, window: usize, sinks: usize) -> Result<Ring, CompileError
     if sinks >= window {
         return Err(CompileError::Sinks { sinks, window });
     }
-    Ok(Ring { rows, window: window as u32, sinks: sinks as u32 })
+    Ok(Ring {
+        rows,
+        window: window as u32,
+        sinks: sinks as u32,
+    })
 }
 
 /// The longest window up to `most` with which a model of these sizes fits.
-pub fn longest_window(config: &Config, core: &CoreShape, sinks: usize, most: usize) -> Option<usize> {
+pub fn longest_window(
+    config: &Config,
+    core: &CoreShape,
+    sinks: usize,
+    most: usize,
+) -> Option<usize> {
     (sinks + 1..=most.min(MAX_WINDOW)).rev().find(|&window| {
-        let ring = Ring { rows: core.rows, window: window as u32, sinks: sinks as u32 };
+        let ring = Ring {
+            rows: core.rows,
+            window: window as u32,
+            sinks: sinks as u32,
+        };
         let layout = Layout::new(config, ring);
         let buffers = score_buffers(config, &layout, core.score_words);
         Needs::of(config, &layout, buffers).check(core).is_ok()
@@ -217,13 +230,19 @@ pub(crate) fn far(ring: Ring, increments: &[u32]) -> Vec<u32> {
 /// A core adds a position's row to a token's row that it has already saturated,
 /// the arithmetic saturates their sum: equal only where the token's rows fit.
 fn check_rows(model: &QuantModel) -> Result<(), CompileError> {
-    let Embedding::Own { table, positions: Some(_), fraction_bits } = &model.embedding else {
+    let Embedding::Own {
+        table,
+        positions: Some(_),
+        fraction_bits,
+    } = &model.embedding
+    else {
         return Ok(());
     };
     let fits = |token: &usize| {
         let (row, s, mu) = table.row(*token);
         let sh = stage::row_shift(s, *fraction_bits);
-        row.iter().all(|&w| i16::try_from(stage::row_embedding(w, mu, sh)).is_ok())
+        row.iter()
+            .all(|&w| i16::try_from(stage::row_embedding(w, mu, sh)).is_ok())
     };
     match (0..table.rows).find(|token| !fits(token)) {
         Some(token) => Err(CompileError::EmbeddingRange(token)),
@@ -241,8 +260,14 @@ fn gains(model: &QuantModel) -> &[i16] {
 fn pack_all(model: &QuantModel, layout: &Layout) -> Result<Packed, CompileError> {
     let rows = layout.ring.rows as usize;
     let mut packed = Packed::new(rows, layout.weight_words, layout.scales);
-    if let Embedding::Own { table, positions, .. } = &model.embedding {
-        for (placed, matrix) in [(&layout.embedding, Some(table)), (&layout.positions, positions.as_ref())] {
+    if let Embedding::Own {
+        table, positions, ..
+    } = &model.embedding
+    {
+        for (placed, matrix) in [
+            (&layout.embedding, Some(table)),
+            (&layout.positions, positions.as_ref()),
+        ] {
             if let (Some(placed), Some(matrix)) = (placed, matrix) {
                 packed.put(placed, matrix);
             }
@@ -260,7 +285,11 @@ fn pack_all(model: &QuantModel, layout: &Layout) -> Result<Packed, CompileError>
                 let fits = |s: i32| (-32..32).contains(&s);
                 let folded = |row: usize| i32::from(w3.s[row]) + fold;
                 if let Some(row) = (0..w3.rows).find(|&row| !fits(folded(row))) {
-                    return Err(CompileError::UpScale { layer: l, row, s: folded(row) });
+                    return Err(CompileError::UpScale {
+                        layer: l,
+                        row,
+                        s: folded(row),
+                    });
                 }
                 packed.put(&placed.gate_up, &interleave(&layer.w1, w3, fold));
             }
@@ -280,7 +309,13 @@ pub(crate) fn up_fold(formats: &Formats) -> i32 {
 /// Rows of `gate` and `up` in turn, the exponents of `up` raised by `fold`.
 fn interleave(gate: &Matrix, up: &Matrix, fold: i32) -> Matrix {
     let rows = (0..gate.rows).flat_map(|row| [(gate, row, 0), (up, row, fold)]);
-    let mut both = Matrix { rows: 2 * gate.rows, cols: gate.cols, w: vec![], s: vec![], mu: vec![] };
+    let mut both = Matrix {
+        rows: 2 * gate.rows,
+        cols: gate.cols,
+        w: vec![],
+        s: vec![],
+        mu: vec![],
+    };
     for (matrix, row, fold) in rows {
         let (w, s, mu) = matrix.row(row);
         both.w.extend(w);
@@ -297,8 +332,15 @@ pub(crate) fn split(both: &Matrix, fold: i32) -> (Matrix, Matrix) {
         Matrix {
             rows: both.rows / 2,
             cols: both.cols,
-            w: rows.clone().flat_map(|row| both.row(row).0).copied().collect(),
-            s: rows.clone().map(|row| (i32::from(both.s[row]) - fold) as i8).collect(),
+            w: rows
+                .clone()
+                .flat_map(|row| both.row(row).0)
+                .copied()
+                .collect(),
+            s: rows
+                .clone()
+                .map(|row| (i32::from(both.s[row]) - fold) as i8)
+                .collect(),
             mu: rows.map(|row| both.mu[row]).collect(),
         }
     };

@@ -77,7 +77,8 @@ pub fn token_cycles(image: &Image, t: u64, logits_wanted: bool) -> TokenCycles {
     // Cycles before the first step count as the embedding's.
     let (mut kind, mut since) = (Kind::Embed, 0);
     for step in &image.steps {
-        let skipped = step.far_only && !(full && ring.sinks > 0) || step.skip_on_prefill && !logits_wanted;
+        let skipped =
+            step.far_only && !(full && ring.sinks > 0) || step.skip_on_prefill && !logits_wanted;
         if step.kind == Kind::End {
             break;
         }
@@ -91,7 +92,11 @@ pub fn token_cycles(image: &Image, t: u64, logits_wanted: bool) -> TokenCycles {
     }
     let end = (schedule.taken + 1).max(schedule.drained);
     by_kind[kind as usize] += end - since;
-    TokenCycles { total: end + depth::END, busy: schedule.words, by_kind }
+    TokenCycles {
+        total: end + depth::END,
+        busy: schedule.words,
+        by_kind,
+    }
 }
 
 /// What happens when, in cycles since the token started.
@@ -160,10 +165,19 @@ impl Schedule {
         let (words, width, groups) = match step.kind {
             Kind::Mix => (self.value_groups, self.ring.rows.into(), step.groups.into()),
             _ if elementwise => (1, COLUMNS as u64, u64::from(step.cols)),
-            _ => (step.cols.into(), self.ring.rows.into(), u64::from(step.groups)),
+            _ => (
+                step.cols.into(),
+                self.ring.rows.into(),
+                u64::from(step.groups),
+            ),
         };
         let head_stage = matches!(step.kind, Kind::Query | Kind::Key);
-        let mut now = start + if step.kind == Kind::Embed { depth::EMBED } else { 0 };
+        let mut now = start
+            + if step.kind == Kind::Embed {
+                depth::EMBED
+            } else {
+                0
+            };
         let mut pairs = 0;
         for group in 0..groups {
             now = (now + words).max(self.tail_free);
@@ -183,7 +197,11 @@ impl Schedule {
             Kind::Logits => depth::LOGITS,
             _ => depth::RESIDUAL,
         };
-        let written = if head_stage { self.encoder_free + depth::HEAD_ENCODE - 1 } else { now + depth + pairs - 1 };
+        let written = if head_stage {
+            self.encoder_free + depth::HEAD_ENCODE - 1
+        } else {
+            now + depth + pairs - 1
+        };
         self.drained = self.drained.max(written + 1);
     }
 

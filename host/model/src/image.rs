@@ -140,14 +140,27 @@ impl Image {
     /// What each memory holds before a run: region and words, from the region's
     /// first lane on.
     pub fn loads(&self) -> [(u32, Vec<u32>); 6] {
-        let halves = |low: u16, high: Option<&u16>| u32::from(low) | u32::from(*high.unwrap_or(&0)) << 16;
+        let halves =
+            |low: u16, high: Option<&u16>| u32::from(low) | u32::from(*high.unwrap_or(&0)) << 16;
         let gains: Vec<u16> = self.gains.iter().map(|&g| g as u16).collect();
-        let wide = self.wide.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        let wide = self
+            .wide
+            .chunks_exact(4)
+            .map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
         [
             (region::WIDE, wide.collect()),
-            (region::SCALES, self.scales.iter().map(|&s| s.into()).collect()),
-            (region::STEPS, self.steps.iter().flat_map(Step::encode).collect()),
-            (region::GAINS, gains.chunks(2).map(|g| halves(g[0], g.get(1))).collect()),
+            (
+                region::SCALES,
+                self.scales.iter().map(|&s| s.into()).collect(),
+            ),
+            (
+                region::STEPS,
+                self.steps.iter().flat_map(Step::encode).collect(),
+            ),
+            (
+                region::GAINS,
+                gains.chunks(2).map(|g| halves(g[0], g.get(1))).collect(),
+            ),
             (region::INCREMENT, self.increments.clone()),
             (region::FAR, self.far()),
         ]
@@ -160,34 +173,41 @@ impl Image {
     /// that was compiled or read.
     pub fn quant_model(&self) -> Result<QuantModel, CheckError> {
         let layout = self.layout();
-        let matrix = |placed| compile::pack::get(self.ring.rows as usize, &self.wide, &self.scales, placed);
+        let matrix =
+            |placed| compile::pack::get(self.ring.rows as usize, &self.wide, &self.scales, placed);
         let c = &self.config;
-        let layers = c.formats.iter().zip(&layout.layers).map(|(&formats, placed)| {
-            let gate_up = matrix(&placed.gate_up);
-            let (w1, w3) = if c.relu {
-                (gate_up, None)
-            } else {
-                let (gate, up) = compile::split(&gate_up, compile::up_fold(&formats));
-                (gate, Some(up))
-            };
-            Layer {
-                wq: matrix(&placed.wq),
-                wk: matrix(&placed.wk),
-                wv: matrix(&placed.wv),
-                wo: matrix(&placed.wo),
-                w1,
-                w2: matrix(&placed.down),
-                w3,
-                formats,
-            }
-        });
+        let layers = c
+            .formats
+            .iter()
+            .zip(&layout.layers)
+            .map(|(&formats, placed)| {
+                let gate_up = matrix(&placed.gate_up);
+                let (w1, w3) = if c.relu {
+                    (gate_up, None)
+                } else {
+                    let (gate, up) = compile::split(&gate_up, compile::up_fold(&formats));
+                    (gate, Some(up))
+                };
+                Layer {
+                    wq: matrix(&placed.wq),
+                    wk: matrix(&placed.wk),
+                    wv: matrix(&placed.wv),
+                    wo: matrix(&placed.wo),
+                    w1,
+                    w2: matrix(&placed.down),
+                    w3,
+                    formats,
+                }
+            });
         let embedding = match (c.embedding, &layout.embedding) {
             (EmbeddingConfig::Own { fraction_bits, .. }, Some(table)) => Embedding::Own {
                 table: matrix(table),
                 positions: layout.positions.as_ref().map(matrix),
                 fraction_bits,
             },
-            _ => Embedding::Tied { ig: self.gains.clone() },
+            _ => Embedding::Tied {
+                ig: self.gains.clone(),
+            },
         };
         let model = QuantModel {
             dim: c.dim,

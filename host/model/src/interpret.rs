@@ -115,7 +115,11 @@ impl Interpreter {
     /// Process one token, if there is one and room for its choice. `false` when
     /// the core is idle or stalled.
     pub fn advance(&mut self) -> bool {
-        let Some(Input { token, logits_wanted }) = self.next_input() else {
+        let Some(Input {
+            token,
+            logits_wanted,
+        }) = self.next_input()
+        else {
             return false;
         };
         self.pending = None;
@@ -132,12 +136,19 @@ impl Interpreter {
     fn next_input(&mut self) -> Option<Input> {
         let room = self.output.len() < OUTPUT_QUEUE;
         if let Some(input) = self.input.front() {
-            return if room || !input.logits_wanted { self.input.pop_front() } else { None };
+            return if room || !input.logits_wanted {
+                self.input.pop_front()
+            } else {
+                None
+            };
         }
         let token = self.pending.filter(|_| room && !self.stopped)?;
         let budget = &mut self.registers[regs::BUDGET as usize];
         *budget = budget.checked_sub(1)?;
-        Some(Input { token, logits_wanted: true })
+        Some(Input {
+            token,
+            logits_wanted: true,
+        })
     }
 
     /// Hand out the choice and act on it.
@@ -163,8 +174,17 @@ impl Interpreter {
 
     /// Move ring, position and phases to the next token.
     fn next_slot(&mut self) {
-        let next = |(group, at): (u32, u32), size| if at + 1 == size { (group + 1, 0) } else { (group, at + 1) };
-        let (keys, values) = (self.halves(regs::KEY_GROUPS), self.halves(regs::VALUE_GROUPS));
+        let next = |(group, at): (u32, u32), size| {
+            if at + 1 == size {
+                (group + 1, 0)
+            } else {
+                (group, at + 1)
+            }
+        };
+        let (keys, values) = (
+            self.halves(regs::KEY_GROUPS),
+            self.halves(regs::VALUE_GROUPS),
+        );
         let last = self.register(regs::KEY_LAST);
         let (ring_last, sink_last) = (last & 0xff, last >> 8 & 0xff);
         let stream = &mut self.stream;
@@ -195,8 +215,15 @@ impl Interpreter {
 
     fn sampler(&self) -> Option<Gumbel> {
         let it = self.register(regs::TEMPERATURE) as u16;
-        let key = Key { k0: self.register(regs::KEY0), k1: self.register(regs::KEY1) };
-        (it > 0).then_some(Gumbel { it, key, logit_bits: LOGIT_BITS })
+        let key = Key {
+            k0: self.register(regs::KEY0),
+            k1: self.register(regs::KEY1),
+        };
+        (it > 0).then_some(Gumbel {
+            it,
+            key,
+            logit_bits: LOGIT_BITS,
+        })
     }
 
     fn register(&self, register: u8) -> u32 {
@@ -211,7 +238,10 @@ impl Interpreter {
             (!self.output.is_empty(), status::OUTPUT),
             (self.error != 0, status::ERROR),
         ];
-        bits.iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum()
+        bits.iter()
+            .filter(|(set, _)| *set)
+            .map(|(_, bit)| bit)
+            .sum()
     }
 
     fn control(&mut self, bits: u32) {

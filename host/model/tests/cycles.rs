@@ -31,7 +31,9 @@ fn mean(name: &str, image: &Image, n: u64) -> f64 {
         tokens.iter().map(f).sum::<u64>() as f64 / n as f64
     };
     let (total, busy) = (of(&|t| t.total), of(&|t| t.busy));
-    let ideal = (0..n).map(|t| image.macs((t as usize + 1).min(image.window())) as f64).sum::<f64>()
+    let ideal = (0..n)
+        .map(|t| image.macs((t as usize + 1).min(image.window())) as f64)
+        .sum::<f64>()
         / (n as f64 * image.lanes() as f64);
     println!("{name}: mean {total:.1} cycles over {n} tokens, {busy:.1} with the array busy, ideal {ideal:.1}");
     for kind in Kind::ALL {
@@ -45,19 +47,26 @@ fn mean(name: &str, image: &Image, n: u64) -> f64 {
 
 #[test]
 fn stories_with_a_full_ring() {
-    let Some(path) = data("stories260K.bin") else { return };
+    let Some(path) = data("stories260K.bin") else {
+        return;
+    };
     let model = Model::open(&path, None).unwrap();
     let image = image(&model.quant, 64, 128);
     let full = token_cycles(&image, 128, true);
     let ideal = image.macs(128) as f64 / 64.0;
-    println!("stories260K, 64 lanes, W = 128: {full:?}, ideal {ideal:.0}, {:.3} of it", full.total as f64 / ideal);
+    println!(
+        "stories260K, 64 lanes, W = 128: {full:?}, ideal {ideal:.0}, {:.3} of it",
+        full.total as f64 / ideal
+    );
     mean("stories260K from the start", &image, 128);
     assert!(full.total <= 6930, "{} cycles", full.total);
 }
 
 #[test]
 fn microgpt_over_all_positions() {
-    let Some(path) = data("microgpt-karpathy.json") else { return };
+    let Some(path) = data("microgpt-karpathy.json") else {
+        return;
+    };
     let model = Model::open(&path, None).unwrap();
     let mean = mean("microGPT, 48 lanes", &image(&model.quant, 48, 16), 16);
     assert!(mean <= 450.0, "{mean} cycles");
@@ -82,6 +91,10 @@ fn gategpts_shape_over_all_positions() {
         embedding_norm: false,
         saturating: false,
     };
-    let mean = mean("gateGPT's shape, 48 lanes", &image(&shape.model(1), 48, 16), 16);
+    let mean = mean(
+        "gateGPT's shape, 48 lanes",
+        &image(&shape.model(1), 48, 16),
+        16,
+    );
     assert!(mean <= 600.0, "{mean} cycles");
 }

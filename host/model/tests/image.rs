@@ -16,7 +16,12 @@ use annulus_model::tokenizer::{Chars, Tokenizer};
 fn core(lanes: u32) -> CoreShape {
     let full = with_lanes(64).unwrap();
     let rows = lanes / 8;
-    CoreShape { rows, memory: 1 << 19 >> rows.ilog2().min(3), key_scales: 1 << 15, ..full }
+    CoreShape {
+        rows,
+        memory: 1 << 19 >> rows.ilog2().min(3),
+        key_scales: 1 << 15,
+        ..full
+    }
 }
 
 /// Feed `tokens` to the compiled model and to the reference; the logits of every
@@ -29,7 +34,10 @@ fn agrees(model: &QuantModel, lanes: u32, window: usize, sinks: usize, tokens: u
     let mut reference = Reference::new(model, window, sinks).unwrap();
     reference.start_at(start).unwrap();
     interpreter.write(regs::POSITION, start);
-    interpreter.write(regs::MEM_ADDRESS, regs::mem_address(regs::region::PHASE, 0, 0));
+    interpreter.write(
+        regs::MEM_ADDRESS,
+        regs::mem_address(regs::region::PHASE, 0, 0),
+    );
     for increment in &image.increments {
         interpreter.write(regs::MEM_DATA, increment.wrapping_mul(start));
     }
@@ -44,7 +52,11 @@ fn agrees(model: &QuantModel, lanes: u32, window: usize, sinks: usize, tokens: u
             interpreter.write(regs::TOKEN_IN, token);
             assert!(interpreter.advance());
             let logits = reference.step(token).unwrap();
-            assert_eq!(&interpreter.logits()[..model.vocab], logits, "{name}, token {t}");
+            assert_eq!(
+                &interpreter.logits()[..model.vocab],
+                logits,
+                "{name}, token {t}"
+            );
             assert!(interpreter.read(regs::TOKEN_OUT) >> 31 == 1);
         }
         assert_eq!(interpreter.read(regs::ERROR), 0, "{name}, token {t}");
@@ -75,11 +87,20 @@ fn shape(head_size: usize, heads: usize, kv_heads: usize) -> Shape {
 fn every_lane_count_head_size_and_ring_agrees_with_the_reference() {
     let mut seed = 0;
     for lanes in [8, 16, 48, 64, 128] {
-        for (head_size, heads, kv_heads) in [(2, 5, 1), (6, 4, 2), (8, 8, 4), (24, 2, 1), (64, 1, 1)] {
+        for (head_size, heads, kv_heads) in
+            [(2, 5, 1), (6, 4, 2), (8, 8, 4), (24, 2, 1), (64, 1, 1)]
+        {
             for (window, sinks) in [(1, 0), (3, 0), (7, 1), (13, 4), (29, 9), (20, 17)] {
                 seed += 1;
                 let model = shape(head_size, heads, kv_heads).model(seed);
-                agrees(&model, lanes, window, sinks, sinks + 3 * (window - sinks) + 4, 0);
+                agrees(
+                    &model,
+                    lanes,
+                    window,
+                    sinks,
+                    sinks + 3 * (window - sinks) + 4,
+                    0,
+                );
             }
         }
     }
@@ -91,10 +112,25 @@ fn random_models_agree_with_the_reference() {
         let mut rng = Rng::new(seed);
         let lanes = rng.pick(&[8, 16, 48, 64, 128]);
         let window = rng.within(1, 40);
-        let sinks = if rng.one_in(2) { rng.within(0, window - 1) } else { 0 };
-        let start = if sinks == 0 && rng.one_in(3) { rng.bits() } else { 0 };
+        let sinks = if rng.one_in(2) {
+            rng.within(0, window - 1)
+        } else {
+            0
+        };
+        let start = if sinks == 0 && rng.one_in(3) {
+            rng.bits()
+        } else {
+            0
+        };
         let tokens = 3 * (window as usize) + 5;
-        agrees(&random_model(seed), lanes, window as usize, sinks as usize, tokens, start);
+        agrees(
+            &random_model(seed),
+            lanes,
+            window as usize,
+            sinks as usize,
+            tokens,
+            start,
+        );
     }
 }
 
@@ -102,7 +138,10 @@ fn random_models_agree_with_the_reference() {
 fn few_score_buffers_take_turns() {
     let model = shape(8, 8, 4).model(7);
     for buffers in 1..=9 {
-        let core = CoreShape { score_words: 5 * buffers + 4, ..core(64) };
+        let core = CoreShape {
+            score_words: 5 * buffers + 4,
+            ..core(64)
+        };
         let image = compile(&model, &core, 37, 0).unwrap();
         assert_eq!(image.score_buffers, buffers.min(8) as usize);
         let of = |kind| image.steps.iter().filter(move |step| step.kind == kind);
@@ -129,8 +168,15 @@ fn images_hold_the_whole_model() {
         let model = random_model(seed);
         for lanes in [8, 16, 48, 64, 128] {
             let image = compile(&model, &core(lanes), 9, 2).unwrap();
-            assert_eq!(image.quant_model().unwrap(), model, "model {seed}, {lanes} lanes");
-            assert!(image.steps.iter().all(|step| Step::decode(&step.encode()) == Some(*step)));
+            assert_eq!(
+                image.quant_model().unwrap(),
+                model,
+                "model {seed}, {lanes} lanes"
+            );
+            assert!(image
+                .steps
+                .iter()
+                .all(|step| Step::decode(&step.encode()) == Some(*step)));
             assert_eq!(image.needs().steps, image.steps.len());
         }
     }
@@ -140,7 +186,9 @@ fn small_image() -> Image {
     let symbols: Vec<char> = ('!'..='@').collect();
     let model = shape(6, 2, 1).model(3);
     let image = compile(&model, &core(48), 11, 3).unwrap();
-    image.with_tokenizer(Tokenizer::Chars(Chars::new(symbols))).with_origin("small", 64)
+    image
+        .with_tokenizer(Tokenizer::Chars(Chars::new(symbols)))
+        .with_origin("small", 64)
 }
 
 #[test]
@@ -159,23 +207,38 @@ fn files_are_read_back() {
 #[test]
 fn damaged_files_are_refused() {
     let file = small_image().to_bytes();
-    assert_eq!(Image::from_bytes(b"not an image"), Err(ImageError::NotAnImage));
+    assert_eq!(
+        Image::from_bytes(b"not an image"),
+        Err(ImageError::NotAnImage)
+    );
     for length in 0..file.len() {
-        assert!(Image::from_bytes(&file[..length]).is_err(), "cut to {length} bytes");
+        assert!(
+            Image::from_bytes(&file[..length]).is_err(),
+            "cut to {length} bytes"
+        );
     }
     let mut rng = Rng::new(1);
     for _ in 0..2000 {
         let mut damaged = file.clone();
         let at = rng.within(0, file.len() as i32 - 1) as usize;
         damaged[at] ^= 1 << rng.within(0, 7);
-        assert!(Image::from_bytes(&damaged).is_err(), "bit flipped in byte {at}");
+        assert!(
+            Image::from_bytes(&damaged).is_err(),
+            "bit flipped in byte {at}"
+        );
     }
     let mut long = file.clone();
     long.push(0);
-    assert!(matches!(Image::from_bytes(&long), Err(ImageError::Length { .. })));
+    assert!(matches!(
+        Image::from_bytes(&long),
+        Err(ImageError::Length { .. })
+    ));
     let mut old = file;
     old[8] = 9;
-    assert_eq!(Image::from_bytes(&old), Err(ImageError::Version { found: 9 }));
+    assert_eq!(
+        Image::from_bytes(&old),
+        Err(ImageError::Version { found: 9 })
+    );
 }
 
 /// With its length and checksum made right again, a changed file is refused or
@@ -189,10 +252,23 @@ fn forged_files_are_refused_or_consistent() {
     for round in 0..3000 {
         let mut forged = file.clone();
         // Half of the changes go to the sizes, where they do the most.
-        let (low, high) = if round % 2 == 0 { (config, config + 110) } else { (16, file.len() - 5) };
+        let (low, high) = if round % 2 == 0 {
+            (config, config + 110)
+        } else {
+            (16, file.len() - 5)
+        };
         for _ in 0..rng.within(1, 3) {
             let at = rng.within(low as i32, high as i32) as usize;
-            forged[at] = rng.pick(&[0, 1, 2, 0x7f, 0x80, 0xff, forged[at] ^ 1, forged[at].wrapping_add(1)]);
+            forged[at] = rng.pick(&[
+                0,
+                1,
+                2,
+                0x7f,
+                0x80,
+                0xff,
+                forged[at] ^ 1,
+                forged[at].wrapping_add(1),
+            ]);
         }
         if rng.one_in(8) {
             forged.truncate(rng.within(20, file.len() as i32) as usize);
@@ -222,10 +298,22 @@ fn faults_are_named() {
         forged[body..].copy_from_slice(&crc.to_le_bytes());
         Image::from_bytes(&forged).unwrap_err().to_string()
     };
-    assert_eq!(forge(b"CONF", 0, 3), "the image's number of rows is 3, but must be 1 or an even number up to 64");
-    assert_eq!(forge(b"CONF", 4, 0), "the image: a window of 0 tokens is not within 1 to 1024");
-    assert_eq!(forge(b"CONF", 8, 11), "the image: 11 sinks do not fit a window of 11: it must be larger than they are");
-    assert_eq!(forge(b"CONF", 20, 33), "the image's start token is 33, but must be a token of the vocabulary");
+    assert_eq!(
+        forge(b"CONF", 0, 3),
+        "the image's number of rows is 3, but must be 1 or an even number up to 64"
+    );
+    assert_eq!(
+        forge(b"CONF", 4, 0),
+        "the image: a window of 0 tokens is not within 1 to 1024"
+    );
+    assert_eq!(
+        forge(b"CONF", 8, 11),
+        "the image: 11 sinks do not fit a window of 11: it must be larger than they are"
+    );
+    assert_eq!(
+        forge(b"CONF", 20, 33),
+        "the image's start token is 33, but must be a token of the vocabulary"
+    );
     assert_eq!(
         forge(b"CONF", 32, 1 << 20),
         "the image's model is not well formed: dim is 1048576, which is not within 1 to 2047"
@@ -243,18 +331,51 @@ fn faults_are_named() {
 #[test]
 fn what_does_not_fit_is_refused_by_how_much() {
     let model = shape(8, 8, 4).model(5);
-    let refusal = |core: CoreShape, window, sinks| compile(&model, &core, window, sinks).unwrap_err().to_string();
+    let refusal = |core: CoreShape, window, sinks| {
+        compile(&model, &core, window, sinks)
+            .unwrap_err()
+            .to_string()
+    };
     let full = core(64);
-    assert_eq!(refusal(full, 0, 0), "a window of 0 tokens is not within 1 to 1024");
-    assert_eq!(refusal(full, 1025, 0), "a window of 1025 tokens is not within 1 to 1024");
-    assert_eq!(refusal(full, 4, 4), "4 sinks do not fit a window of 4: it must be larger than they are");
+    assert_eq!(
+        refusal(full, 0, 0),
+        "a window of 0 tokens is not within 1 to 1024"
+    );
+    assert_eq!(
+        refusal(full, 1025, 0),
+        "a window of 1025 tokens is not within 1 to 1024"
+    );
+    assert_eq!(
+        refusal(full, 4, 4),
+        "4 sinks do not fit a window of 4: it must be larger than they are"
+    );
     let layout = compile(&model, &full, 64, 0).unwrap().layout();
-    let fitting = CoreShape { memory: layout.memory_words() as u32, ..full };
+    let fitting = CoreShape {
+        memory: layout.memory_words() as u32,
+        ..full
+    };
     assert!(compile(&model, &fitting, 64, 0).is_ok());
     let error = compile(&model, &fitting, 200, 0).unwrap_err();
-    assert!(matches!(error, CompileError::Memory { fitting_window: Some(64), .. }), "{error}");
-    assert!(error.to_string().ends_with("a window of at most 64 would fit"), "{error}");
-    let tiny = CoreShape { memory: 100, ..full };
+    assert!(
+        matches!(
+            error,
+            CompileError::Memory {
+                fitting_window: Some(64),
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(
+        error
+            .to_string()
+            .ends_with("a window of at most 64 would fit"),
+        "{error}"
+    );
+    let tiny = CoreShape {
+        memory: 100,
+        ..full
+    };
     assert_eq!(
         refusal(tiny, 64, 0),
         format!(
@@ -264,16 +385,32 @@ fn what_does_not_fit_is_refused_by_how_much() {
         )
     );
     assert_eq!(
-        refusal(CoreShape { max_head: 4, ..full }, 8, 0),
+        refusal(
+            CoreShape {
+                max_head: 4,
+                ..full
+            },
+            8,
+            0
+        ),
         "the model's heads have 8 elements, the core holds 4: 4 too many"
     );
-    let bare = CoreShape { features: 0, ..full };
+    let bare = CoreShape {
+        features: 0,
+        ..full
+    };
     assert_eq!(
         refusal(bare, 8, 0),
         "this core has no Hadamard rotation: quantize the model without it, or take another core"
     );
-    let no_sinks = CoreShape { features: regs::feature::HADAMARD, ..full };
-    assert_eq!(refusal(no_sinks, 8, 1), "this core has no attention sinks: use no sinks, or take another core");
+    let no_sinks = CoreShape {
+        features: regs::feature::HADAMARD,
+        ..full
+    };
+    assert_eq!(
+        refusal(no_sinks, 8, 1),
+        "this core has no attention sinks: use no sinks, or take another core"
+    );
     assert!(compile(&model, &no_sinks, 8, 0).is_ok());
     assert_eq!(
         refusal(CoreShape { vocab: 32, ..full }, 8, 0),
@@ -312,5 +449,8 @@ fn a_summary_tells_sizes_and_cores() {
     assert!(of_board("ulx3s").is_some() && of_board("none").is_none());
     let bytes = summary.bytes;
     assert_eq!(bytes.weights, image.wide.len());
-    assert_eq!((bytes.weights + bytes.keys + bytes.values) / 48, image.needs().memory);
+    assert_eq!(
+        (bytes.weights + bytes.keys + bytes.values) / 48,
+        image.needs().memory
+    );
 }

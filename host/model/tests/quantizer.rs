@@ -413,3 +413,62 @@ fn calibration_is_the_same_every_time() {
         .collect::<Vec<_>>();
     assert!(quantize(&model, Calibration::Tokens(&[&text, &text[..3]])).is_ok());
 }
+
+#[test]
+fn no_weights_make_it_panic_or_shift_illegally() {
+    let mut rng = Rng::new(77);
+    let mut accepted = 0;
+    for seed in 0..400 {
+        let heads = rng.pick(&[1, 2, 4]);
+        let sizes = Sizes {
+            heads,
+            kv_heads: rng.pick(&[1, heads]),
+            head_size: rng.pick(&[2, 4, 6, 16]),
+            hidden: rng.within(1, 40) as usize,
+            layers: rng.within(1, 2) as usize,
+            ..SMALL
+        };
+        let mut model = match rng.within(0, 2) {
+            0 => llama(sizes, true, seed),
+            1 => llama(sizes, false, seed),
+            _ => microgpt(sizes, seed),
+        };
+        // Most models have a few matrices far from ordinary, some have all.
+        let reach = rng.pick(&[2, 10, 40, 100]);
+        let rarity = rng.pick(&[1, 4]);
+        let mut distort = |weights: &mut [f32]| {
+            if rng.one_in(rarity) {
+                scaled(weights, (rng.within(-reach, reach) as f32).exp2());
+            }
+            if rng.one_in(6) {
+                let at = rng.within(0, weights.len() as i32 - 1) as usize;
+                weights[at] *= (rng.within(-reach, reach) as f32).exp2();
+            }
+        };
+        distort(&mut model.embedding);
+        model.positions.as_deref_mut().map_or((), &mut distort);
+        model.classifier.as_deref_mut().map_or((), &mut distort);
+        model.final_norm.as_deref_mut().map_or((), &mut distort);
+        for layer in &mut model.layers {
+            for weights in [&mut layer.wq, &mut layer.wk, &mut layer.wv, &mut layer.wo] {
+                distort(weights);
+            }
+            for weights in [&mut layer.attention_norm, &mut layer.w1, &mut layer.w2] {
+                distort(weights);
+            }
+            layer.w3.as_deref_mut().map_or((), &mut distort);
+        }
+        let text: Vec<u32> = (0..64).map(|i| (i * i) % 16).collect();
+        let Ok(quant) = quantize(&model, Calibration::Tokens(&[&text])) else {
+            continue;
+        };
+        accepted += 1;
+        assert_entries_fit("distorted", &quant);
+        let mut reference = Reference::new(&quant, 5, 1).unwrap();
+        for t in 0..40 {
+            reference.step(t * 7 % 16).unwrap();
+        }
+    }
+    println!("{accepted} of 400 distorted models accepted");
+    assert!(accepted > 100, "only {accepted} of 400 models were accepted");
+}

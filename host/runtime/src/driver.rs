@@ -7,11 +7,11 @@ mod state;
 pub use bus::RegisterBus;
 pub use state::{Counters, Snapshot};
 
+use annulus_contract::error;
 use annulus_contract::regs::{self, control, region, status};
 use annulus_contract::sample::{Gumbel, Key};
 use annulus_contract::shape::CoreShape;
 use annulus_contract::step::Kind;
-use annulus_contract::error;
 use annulus_model::compile::CompileError;
 use annulus_model::image::Image;
 use std::ops::ControlFlow;
@@ -30,7 +30,10 @@ pub enum DriverError<E: std::error::Error + 'static> {
     #[error(transparent)]
     Bus(E),
     /// Something else answers.
-    #[error("no Annulus core of this version answers: its identity reads {found:08x}, not {:08x}", regs::ID_VALUE)]
+    #[error(
+        "no Annulus core of this version answers: its identity reads {found:08x}, not {:08x}",
+        regs::ID_VALUE
+    )]
     NotACore {
         /// What it says it is.
         found: u32,
@@ -104,7 +107,11 @@ impl<B: RegisterBus> CoreDriver<B> {
             return Err(DriverError::NotACore { found });
         }
         let shape = CoreShape::read(|register| bus.read(register)).map_err(DriverError::Bus)?;
-        Ok(CoreDriver { bus, shape, image: None })
+        Ok(CoreDriver {
+            bus,
+            shape,
+            image: None,
+        })
     }
 
     /// The shape of the core.
@@ -174,7 +181,11 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// If the link fails.
     pub fn set_sampler(&mut self, sampler: Option<Gumbel>) -> Result<(), B> {
-        let Gumbel { it, key, .. } = sampler.unwrap_or(Gumbel { it: 0, key: Key::default(), logit_bits: 0 });
+        let Gumbel { it, key, .. } = sampler.unwrap_or(Gumbel {
+            it: 0,
+            key: Key::default(),
+            logit_bits: 0,
+        });
         self.write(regs::TEMPERATURE, it.into())?;
         self.write(regs::KEY0, key.k0)?;
         self.write(regs::KEY1, key.k1)
@@ -261,7 +272,12 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// If nothing is loaded or the link fails.
     pub fn logits(&mut self) -> Result<Vec<i32>, B> {
-        let vocab = self.image.as_ref().ok_or(DriverError::NotLoaded)?.config.vocab;
+        let vocab = self
+            .image
+            .as_ref()
+            .ok_or(DriverError::NotLoaded)?
+            .config
+            .vocab;
         let words = self.read_memory(region::LOGITS, 0, vocab)?;
         Ok(words.into_iter().map(|word| word as i32).collect())
     }
@@ -271,9 +287,16 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// If nothing is loaded or the link fails.
     pub fn residual(&mut self) -> Result<Vec<i16>, B> {
-        let dim = self.image.as_ref().ok_or(DriverError::NotLoaded)?.config.dim;
+        let dim = self
+            .image
+            .as_ref()
+            .ok_or(DriverError::NotLoaded)?
+            .config
+            .dim;
         let words = self.read_memory(region::RESIDUAL, 0, dim.div_ceil(2))?;
-        let elements = words.into_iter().flat_map(|word| [word as i16, (word >> 16) as i16]);
+        let elements = words
+            .into_iter()
+            .flat_map(|word| [word as i16, (word >> 16) as i16]);
         Ok(elements.take(dim).collect())
     }
 
@@ -308,7 +331,12 @@ impl<B: RegisterBus> CoreDriver<B> {
                 by_kind.push((kind, self.read(regs::KIND_CYCLES + kind as u8)?));
             }
         }
-        Ok(Counters { cycles, busy, tokens, by_kind })
+        Ok(Counters {
+            cycles,
+            busy,
+            tokens,
+            by_kind,
+        })
     }
 
     /// Set the counters to 0.
@@ -324,7 +352,12 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// [`DriverError::SelfTest`] if tokens or logits differ from the image's.
     pub fn self_test(&mut self) -> Result<(), B> {
-        let golden = self.image.as_ref().ok_or(DriverError::NotLoaded)?.golden.clone();
+        let golden = self
+            .image
+            .as_ref()
+            .ok_or(DriverError::NotLoaded)?
+            .golden
+            .clone();
         self.set_sampler(None)?;
         self.set_special(None, None)?;
         self.reset()?;
@@ -341,7 +374,10 @@ impl<B: RegisterBus> CoreDriver<B> {
             return Err(DriverError::SelfTest(why));
         }
         if crc != golden.crc {
-            let why = format!("the logits' hash is {crc:08x}, but must be {:08x}", golden.crc);
+            let why = format!(
+                "the logits' hash is {crc:08x}, but must be {:08x}",
+                golden.crc
+            );
             return Err(DriverError::SelfTest(why));
         }
         Ok(())
@@ -357,7 +393,11 @@ impl<B: RegisterBus> CoreDriver<B> {
                 self.read(regs::TOKEN_OUT)?;
             }
             // Between two queued tokens a core may look idle once.
-            calm = if status & (status::BUSY | status::OUTPUT) == 0 { calm + 1 } else { 0 };
+            calm = if status & (status::BUSY | status::OUTPUT) == 0 {
+                calm + 1
+            } else {
+                0
+            };
             if calm == 2 {
                 return Ok(());
             }
@@ -383,11 +423,16 @@ impl<B: RegisterBus> CoreDriver<B> {
     }
 
     /// Let the core go on until `ready` has an answer; it sees the status.
-    fn poll<T>(&mut self, mut ready: impl FnMut(&mut Self, u32) -> Result<Option<T>, B>) -> Result<T, B> {
+    fn poll<T>(
+        &mut self,
+        mut ready: impl FnMut(&mut Self, u32) -> Result<Option<T>, B>,
+    ) -> Result<T, B> {
         for _ in 0..MAX_POLLS {
             let status = self.read(regs::STATUS)?;
             if status & status::ERROR != 0 {
-                return Err(DriverError::Core { bits: self.read(regs::ERROR)? });
+                return Err(DriverError::Core {
+                    bits: self.read(regs::ERROR)?,
+                });
             }
             if let Some(answer) = ready(self, status)? {
                 return Ok(answer);
@@ -398,7 +443,12 @@ impl<B: RegisterBus> CoreDriver<B> {
     }
 
     fn check_tokens(&self, tokens: &[u32]) -> Result<(), B> {
-        let vocab = self.image.as_ref().ok_or(DriverError::NotLoaded)?.config.vocab;
+        let vocab = self
+            .image
+            .as_ref()
+            .ok_or(DriverError::NotLoaded)?
+            .config
+            .vocab;
         match tokens.iter().find(|&&token| token as usize >= vocab) {
             Some(&token) => Err(DriverError::Token { token, vocab }),
             None => Ok(()),
@@ -416,14 +466,18 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// Write words to a memory, lane by lane from `index` on.
     fn write_memory(&mut self, region: u32, index: u32, words: &[u32]) -> Result<(), B> {
         self.write(regs::MEM_ADDRESS, regs::mem_address(region, index, 0))?;
-        self.bus.write_block(regs::MEM_DATA, words).map_err(DriverError::Bus)
+        self.bus
+            .write_block(regs::MEM_DATA, words)
+            .map_err(DriverError::Bus)
     }
 
     /// Read `n` words of a memory, lane by lane from `index` on.
     fn read_memory(&mut self, region: u32, index: u32, n: usize) -> Result<Vec<u32>, B> {
         let mut words = vec![0; n];
         self.write(regs::MEM_ADDRESS, regs::mem_address(region, index, 0))?;
-        self.bus.read_block(regs::MEM_DATA, &mut words).map_err(DriverError::Bus)?;
+        self.bus
+            .read_block(regs::MEM_DATA, &mut words)
+            .map_err(DriverError::Bus)?;
         Ok(words)
     }
 }

@@ -27,7 +27,11 @@ impl RegisterBus for Bus {
     type Error = Infallible;
 
     fn read(&mut self, register: u8) -> Result<u32, Infallible> {
-        let disguise = if register == regs::ID { self.disguise } else { 0 };
+        let disguise = if register == regs::ID {
+            self.disguise
+        } else {
+            0
+        };
         Ok(self.core.read(register) + disguise)
     }
 
@@ -43,13 +47,21 @@ impl RegisterBus for Bus {
 }
 
 fn driver(shape: CoreShape) -> CoreDriver<Bus> {
-    CoreDriver::new(Bus { core: Interpreter::new(shape), disguise: 0 }).unwrap()
+    CoreDriver::new(Bus {
+        core: Interpreter::new(shape),
+        disguise: 0,
+    })
+    .unwrap()
 }
 
 const WINDOW: usize = 13;
 
 fn setup(seed: u64, lanes: u32, sinks: usize) -> (QuantModel, Image, CoreDriver<Bus>) {
-    let shape = CoreShape { features: u32::MAX & 7, max_head: 64, ..with_lanes(lanes).unwrap() };
+    let shape = CoreShape {
+        features: 7,
+        max_head: 64,
+        ..with_lanes(lanes).unwrap()
+    };
     let model = random_model(seed);
     let image = compile(&model, &shape, WINDOW, sinks).unwrap();
     let mut driver = driver(shape);
@@ -59,9 +71,16 @@ fn setup(seed: u64, lanes: u32, sinks: usize) -> (QuantModel, Image, CoreDriver<
 }
 
 /// `n` choices of the reference after `prompt`, and the CRC of their logits.
-fn expected(reference: &mut Reference, sampler: &mut Sampler, prompt: &[u32], n: usize) -> (Vec<u32>, u32) {
+fn expected(
+    reference: &mut Reference,
+    sampler: &mut Sampler,
+    prompt: &[u32],
+    n: usize,
+) -> (Vec<u32>, u32) {
     let (&last, silent) = prompt.split_last().unwrap();
-    silent.iter().for_each(|&token| reference.step_silent(token).unwrap());
+    silent
+        .iter()
+        .for_each(|&token| reference.step_silent(token).unwrap());
     let mut crc = Crc32::new();
     let mut tokens = vec![last];
     for i in 0..n {
@@ -91,7 +110,11 @@ fn generates_what_the_reference_does() {
             let mut reference = Reference::new(&model, WINDOW, sinks).unwrap();
             let mut sampler = Sampler::new(temperature, 77, 12).unwrap();
             let it = annulus_model::sampler::inverse_temperature(temperature).unwrap();
-            let gumbel = it.map(|it| annulus_contract::sample::Gumbel { it, key: 77.into(), logit_bits: 12 });
+            let gumbel = it.map(|it| annulus_contract::sample::Gumbel {
+                it,
+                key: 77.into(),
+                logit_bits: 12,
+            });
             driver.set_sampler(gumbel).unwrap();
             driver.reset().unwrap();
             driver.clear_logits_crc().unwrap();
@@ -112,7 +135,9 @@ fn steps_and_reads_logits() {
     reference.start_at(4_000_000_000).unwrap();
     driver.start_at(4_000_000_000).unwrap();
     driver.prefill(&[1, 2, 3]).unwrap();
-    [1, 2, 3].iter().for_each(|&token| reference.step_silent(token).unwrap());
+    [1, 2, 3]
+        .iter()
+        .for_each(|&token| reference.step_silent(token).unwrap());
     let mut token = 4;
     for _ in 0..30 {
         let choice = driver.step(token).unwrap();
@@ -180,12 +205,25 @@ fn stops_restarts_and_breaks() {
     let mut seen = 0;
     let break_at = |_| {
         seen += 1;
-        if seen == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if seen == 4 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     };
     assert_eq!(driver.generate(&[1], 1000, break_at).unwrap(), 4);
     driver.reset().unwrap();
-    assert_eq!(generate(&mut driver, &[1], 30), tokens, "nothing is left of the broken run");
-    assert_eq!(driver.generate(&[1, 2], 0, |_| ControlFlow::Continue(())).unwrap(), 0);
+    assert_eq!(
+        generate(&mut driver, &[1], 30),
+        tokens,
+        "nothing is left of the broken run"
+    );
+    assert_eq!(
+        driver
+            .generate(&[1, 2], 0, |_| ControlFlow::Continue(()))
+            .unwrap(),
+        0
+    );
 }
 
 #[test]
@@ -212,19 +250,42 @@ fn refuses_what_cannot_be() {
         text(driver.step(vocab).unwrap_err()),
         format!("token {vocab} is not in the vocabulary of {vocab}")
     );
-    assert_eq!(text(driver.generate(&[], 1, |_| ControlFlow::Continue(())).unwrap_err()), "a run needs at least one token to start with");
-    assert_eq!(text(driver.start_at(5).unwrap_err()), "a stream with sinks starts at position 0, not at 5");
-    let mut small = self::driver(CoreShape { features: feature::HADAMARD, ..*driver.shape() });
+    assert_eq!(
+        text(
+            driver
+                .generate(&[], 1, |_| ControlFlow::Continue(()))
+                .unwrap_err()
+        ),
+        "a run needs at least one token to start with"
+    );
+    assert_eq!(
+        text(driver.start_at(5).unwrap_err()),
+        "a stream with sinks starts at position 0, not at 5"
+    );
+    let mut small = self::driver(CoreShape {
+        features: feature::HADAMARD,
+        ..*driver.shape()
+    });
     assert_eq!(
         text(small.load(&image).unwrap_err()),
         "this core has no attention sinks: use no sinks, or take another core"
     );
     assert!(matches!(small.logits(), Err(DriverError::NotLoaded)));
-    let stranger = Bus { core: Interpreter::new(*driver.shape()), disguise: 1 };
-    assert!(matches!(CoreDriver::new(stranger), Err(DriverError::NotACore { .. })));
+    let stranger = Bus {
+        core: Interpreter::new(*driver.shape()),
+        disguise: 1,
+    };
+    assert!(matches!(
+        CoreDriver::new(stranger),
+        Err(DriverError::NotACore { .. })
+    ));
     // An image with an illegal shift raises the core's error.
     let mut illegal = image;
-    illegal.steps.iter_mut().for_each(|step| step.shift = step.shift.saturating_add(60));
+    illegal
+        .steps
+        .iter_mut()
+        .for_each(|step| step.shift = step.shift.saturating_add(60));
     driver.load(&illegal).unwrap();
-    assert!(text(driver.step(1).unwrap_err()).starts_with("the core reports: an output shift left the range"));
+    assert!(text(driver.step(1).unwrap_err())
+        .starts_with("the core reports: an output shift left the range"));
 }

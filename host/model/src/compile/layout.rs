@@ -105,7 +105,13 @@ impl Layout {
         let key_words = key_scales * head_words;
         let value_words = ring.value_groups() as usize * head_groups;
 
-        let mut next = Placed { rows: 0, cols: 0, address: 0, scale: 0, array_rows: ring.rows as usize };
+        let mut next = Placed {
+            rows: 0,
+            cols: 0,
+            address: 0,
+            scale: 0,
+            array_rows: ring.rows as usize,
+        };
         let mut place = |rows, cols| {
             let placed = Placed { rows, cols, ..next };
             next.address += placed.words();

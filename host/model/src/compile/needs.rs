@@ -146,7 +146,11 @@ impl Needs {
             });
         }
         for (bit, name, cure) in [
-            (feature::HADAMARD, "Hadamard rotation", "quantize the model without it"),
+            (
+                feature::HADAMARD,
+                "Hadamard rotation",
+                "quantize the model without it",
+            ),
             (feature::SINKS, "attention sinks", "use no sinks"),
         ] {
             if self.features & bit & !core.features != 0 {
@@ -164,18 +168,46 @@ impl Needs {
         let capacities = [
             ("entries of row scales", self.scales, core.scales, None),
             ("steps", self.steps, core.steps, None),
-            ("entries of key scales", self.key_scales, core.key_scales, fitting_window),
-            ("words of scores", self.score_words, core.score_words, fitting_window),
-            ("elements of the residual", self.residual, core.residual, None),
-            ("elements of queries (heads padded to 8)", self.query, core.residual, None),
-            ("elements of the hidden vector", self.hidden, core.hidden, None),
+            (
+                "entries of key scales",
+                self.key_scales,
+                core.key_scales,
+                fitting_window,
+            ),
+            (
+                "words of scores",
+                self.score_words,
+                core.score_words,
+                fitting_window,
+            ),
+            (
+                "elements of the residual",
+                self.residual,
+                core.residual,
+                None,
+            ),
+            (
+                "elements of queries (heads padded to 8)",
+                self.query,
+                core.residual,
+                None,
+            ),
+            (
+                "elements of the hidden vector",
+                self.hidden,
+                core.hidden,
+                None,
+            ),
             ("symbols", self.vocab, core.vocab, None),
         ];
         match capacities.into_iter().find(|c| c.1 > c.2 as usize) {
             None => Ok(()),
-            Some((what, need, have, fitting_window)) => {
-                Err(CompileError::Capacity { what, need, have: have as usize, fitting_window })
-            }
+            Some((what, need, have, fitting_window)) => Err(CompileError::Capacity {
+                what,
+                need,
+                have: have as usize,
+                fitting_window,
+            }),
         }
     }
 }
@@ -185,7 +217,8 @@ fn steps(config: &Config, layout: &Layout) -> usize {
     let far = usize::from(layout.ring.sinks > 0);
     // Value, key, query; scores and mix of each head; out, gate and up, down.
     let layer = 3 + far + 2 * config.heads + 3;
-    let embed = 1 + usize::from(config.positions() > 0) + usize::from(config.embedding_norm.is_some());
+    let embed =
+        1 + usize::from(config.positions() > 0) + usize::from(config.embedding_norm.is_some());
     embed + layer * config.formats.len() + 2
 }
 
@@ -193,7 +226,8 @@ fn steps(config: &Config, layout: &Layout) -> usize {
 /// more than there are heads.
 pub(crate) fn score_buffers(config: &Config, layout: &Layout, score_words: u32) -> usize {
     let fit = score_words as usize / layout.ring.score_words() as usize;
-    fit.min(config.heads).clamp(1, super::steps::MAX_SCORE_BUFFERS)
+    fit.min(config.heads)
+        .clamp(1, super::steps::MAX_SCORE_BUFFERS)
 }
 
 /// How many steps of each kind a program has, in the order of their codes.

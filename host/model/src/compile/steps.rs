@@ -14,7 +14,12 @@ pub const MAX_SCORE_BUFFERS: usize = 8;
 /// passed [`Needs::check_encoding`](super::Needs::check_encoding), so that each
 /// fits its field.
 pub(crate) fn program(config: &Config, layout: &Layout, buffers: usize) -> Vec<Step> {
-    let mut program = Program { config, layout, buffers, steps: Vec::new() };
+    let mut program = Program {
+        config,
+        layout,
+        buffers,
+        steps: Vec::new(),
+    };
     program.embed();
     for (l, (placed, formats)) in layout.layers.iter().zip(&config.formats).enumerate() {
         // A prompt's token is done with the last layer once its key and value are stored.
@@ -38,17 +43,32 @@ impl Program<'_> {
     /// Append a step with the constant part of its output shift, which the
     /// ranges of formats keep within 8 bits.
     fn push(&mut self, step: Step, shift: i32) {
-        self.steps.push(Step { shift: shift as i8, ..step });
+        self.steps.push(Step {
+            shift: shift as i8,
+            ..step
+        });
     }
 
     fn embed(&mut self) {
         let c = self.config;
-        let first = Step { wait: Wait::Drained, groups: 1, ..Step::new(Kind::Embed) };
+        let first = Step {
+            wait: Wait::Drained,
+            groups: 1,
+            ..Step::new(Kind::Embed)
+        };
         let normed_next = c.embedding_norm.is_some();
-        let row = |table: Placed, step| Step { groups: 1, rows: c.dim as u16, ..matrix(&table, step) };
+        let row = |table: Placed, step| Step {
+            groups: 1,
+            rows: c.dim as u16,
+            ..matrix(&table, step)
+        };
         match c.embedding {
             EmbeddingConfig::Tied => {
-                let step = Step { gains: true, embedding_eps: normed_next, ..first };
+                let step = Step {
+                    gains: true,
+                    embedding_eps: normed_next,
+                    ..first
+                };
                 self.push(
                     row(self.layout.classifier, step),
                     stage::tied_shift(0, c.igsh, c.residual_bits),
@@ -57,14 +77,30 @@ impl Program<'_> {
             EmbeddingConfig::Own { fraction_bits, .. } => {
                 // Without gains the product is 256 times as large.
                 let shift = stage::row_shift(0, fraction_bits) + 8;
-                let tables = [(self.layout.embedding, false), (self.layout.positions, true)];
-                let tables: Vec<_> = tables.into_iter().filter_map(|(t, by)| Some((t?, by))).collect();
+                let tables = [
+                    (self.layout.embedding, false),
+                    (self.layout.positions, true),
+                ];
+                let tables: Vec<_> = tables
+                    .into_iter()
+                    .filter_map(|(t, by)| Some((t?, by)))
+                    .collect();
                 for (i, &(table, by_position)) in tables.iter().enumerate() {
                     let embedding_eps = normed_next && i + 1 == tables.len();
                     // A position's element is added long after the token's was written:
                     // the second step reads its row's address first.
-                    let wait = if by_position { Wait::None } else { Wait::Drained };
-                    let step = Step { wait, by_position, add: by_position, embedding_eps, ..first };
+                    let wait = if by_position {
+                        Wait::None
+                    } else {
+                        Wait::Drained
+                    };
+                    let step = Step {
+                        wait,
+                        by_position,
+                        add: by_position,
+                        embedding_eps,
+                        ..first
+                    };
                     self.push(row(table, step), shift);
                 }
             }
@@ -78,13 +114,19 @@ impl Program<'_> {
                 cols: self.layout.classifier.words_a_row() as u16,
                 ..Step::new(Kind::Normalize)
             };
-            self.push(step, stage::embedding_norm_shift(0, c.igsh, c.residual_bits));
+            self.push(
+                step,
+                stage::embedding_norm_shift(0, c.igsh, c.residual_bits),
+            );
         }
     }
 
     fn attention(&mut self, layer: &LayerLayout, f: &Formats, skip: bool) {
         let (c, layout) = (self.config, self.layout);
-        let normed = |kind| Step { normed: true, ..Step::new(kind) };
+        let normed = |kind| Step {
+            normed: true,
+            ..Step::new(kind)
+        };
         self.push(
             Step {
                 wait: Wait::Drained,
@@ -105,11 +147,26 @@ impl Program<'_> {
             shift(f.k, 0),
         );
         // The copy for the sinks comes first: heads are counted from the other.
-        let query = Step { skip_on_prefill: skip, ..matrix(&layer.wq, normed(Kind::Query)) };
+        let query = Step {
+            skip_on_prefill: skip,
+            ..matrix(&layer.wq, normed(Kind::Query))
+        };
         if layout.ring.sinks > 0 {
-            self.push(Step { far_only: true, ..query }, shift(f.q, 0));
+            self.push(
+                Step {
+                    far_only: true,
+                    ..query
+                },
+                shift(f.q, 0),
+            );
         }
-        self.push(Step { restart_counts: true, ..query }, shift(f.q, 0));
+        self.push(
+            Step {
+                restart_counts: true,
+                ..query
+            },
+            shift(f.q, 0),
+        );
         // Scores run ahead of mixes by all buffers but one, so that each mix
         // finds its scores ready.
         let ahead = self.buffers - 1;
@@ -121,7 +178,11 @@ impl Program<'_> {
                 self.mix(layer, i - ahead, skip);
             }
         }
-        let out = Step { wait: Wait::Drained, skip_on_prefill: skip, ..Step::new(Kind::Out) };
+        let out = Step {
+            wait: Wait::Drained,
+            skip_on_prefill: skip,
+            ..Step::new(Kind::Out)
+        };
         self.push(matrix(&layer.wo, out), shift(c.residual_bits, f.v));
     }
 
@@ -140,7 +201,10 @@ impl Program<'_> {
             pair: (head * layout.head_words) as u16,
             ..Step::new(Kind::Scores)
         };
-        self.push(step, stage::score_shift(f.q, f.k, self.config.hadamard_stages(), 0, 0));
+        self.push(
+            step,
+            stage::score_shift(f.q, f.k, self.config.hadamard_stages(), 0, 0),
+        );
     }
 
     fn mix(&mut self, layer: &LayerLayout, head: usize, skip: bool) {
@@ -180,7 +244,11 @@ impl Program<'_> {
             first.hidden_shift = f.gate + f.up - f.hidden;
         }
         self.push(matrix(&layer.gate_up, first), shift(f.gate, 0));
-        let down = Step { wait: Wait::Drained, skip_on_prefill: skip, ..Step::new(Kind::Down) };
+        let down = Step {
+            wait: Wait::Drained,
+            skip_on_prefill: skip,
+            ..Step::new(Kind::Down)
+        };
         self.push(matrix(&layer.down, down), shift(c.residual_bits, f.hidden));
     }
 
@@ -193,7 +261,10 @@ impl Program<'_> {
             ..Step::new(Kind::Logits)
         };
         let f_x = if c.final_norm { 0 } else { c.residual_bits };
-        self.push(matrix(&self.layout.classifier, step), shift(c.logit_bits, f_x));
+        self.push(
+            matrix(&self.layout.classifier, step),
+            shift(c.logit_bits, f_x),
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::matvec::{dot, Weights};
 use super::{FloatLayer, FloatModel};
+use std::fmt;
 use thiserror::Error;
 
 /// Where a vector that [`FloatState::observe_step`] shows comes from. The number is the layer's.
@@ -25,6 +26,22 @@ pub enum Site {
     Hidden(usize),
     /// The logits, `vocab`.
     Logits,
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Site::Residual => write!(f, "the residual"),
+            Site::Query(l) => write!(f, "layer {l}'s queries"),
+            Site::Key(l) => write!(f, "layer {l}'s keys"),
+            Site::Value(l) => write!(f, "layer {l}'s values"),
+            Site::Score(l) => write!(f, "layer {l}'s scores"),
+            Site::Gate(l) => write!(f, "layer {l}'s gate"),
+            Site::Up(l) => write!(f, "layer {l}'s up projection"),
+            Site::Hidden(l) => write!(f, "layer {l}'s hidden vector"),
+            Site::Logits => write!(f, "the logits"),
+        }
+    }
 }
 
 /// What a [`FloatState`] refuses.

@@ -80,7 +80,11 @@ impl Config {
             final_norm: model.final_norm,
             embedding: match &model.embedding {
                 Embedding::Tied { .. } => EmbeddingConfig::Tied,
-                Embedding::Own { positions, fraction_bits, .. } => EmbeddingConfig::Own {
+                Embedding::Own {
+                    positions,
+                    fraction_bits,
+                    ..
+                } => EmbeddingConfig::Own {
                     positions: positions.as_ref().map(|p| p.rows),
                     fraction_bits: *fraction_bits,
                 },
@@ -132,7 +136,12 @@ impl Config {
         range("hidden", self.hidden, 1, MAX_HIDDEN)?;
         range("heads", self.heads, 1, MAX_DIM)?;
         range("kv_heads", self.kv_heads, 1, self.heads)?;
-        range("head_size", self.head_size, *HEAD_SIZE.start(), *HEAD_SIZE.end())?;
+        range(
+            "head_size",
+            self.head_size,
+            *HEAD_SIZE.start(),
+            *HEAD_SIZE.end(),
+        )?;
         range("vocab", self.vocab, *VOCAB.start(), *VOCAB.end())?;
         range("positions", self.positions(), 0, 1 << 16)?;
         range("residual_bits", self.residual_bits, 0, 15)?;
@@ -149,7 +158,12 @@ impl Config {
                 let (min, max) = (sigmoid::MIN_FRACTION_BITS, sigmoid::MAX_FRACTION_BITS);
                 range(&format!("layer {l} gate fraction bits"), f.gate, min, max)?;
                 let shift = i32::from(f.gate) + i32::from(f.up) - i32::from(f.hidden);
-                range(&format!("layer {l} SwiGLU shift"), shift, 0, stage::MAX_SHIFT)?;
+                range(
+                    &format!("layer {l} SwiGLU shift"),
+                    shift,
+                    0,
+                    stage::MAX_SHIFT,
+                )?;
             }
         }
         Ok(())

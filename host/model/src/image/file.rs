@@ -134,16 +134,28 @@ impl Image {
         };
         section("CONF", self.config_bytes());
         let registers = self.registers();
-        section("REGS", words(registers.into_iter().flat_map(|(r, v)| [u32::from(r), v])));
+        section(
+            "REGS",
+            words(registers.into_iter().flat_map(|(r, v)| [u32::from(r), v])),
+        );
         section("STEP", words(self.steps.iter().flat_map(Step::encode)));
-        section("SCAL", self.scales.iter().flat_map(|s| s.to_le_bytes()).collect());
-        section("GAIN", self.gains.iter().flat_map(|g| g.to_le_bytes()).collect());
+        section(
+            "SCAL",
+            self.scales.iter().flat_map(|s| s.to_le_bytes()).collect(),
+        );
+        section(
+            "GAIN",
+            self.gains.iter().flat_map(|g| g.to_le_bytes()).collect(),
+        );
         section("INCR", words(self.increments.iter().copied()));
         section("FARR", words(self.far()));
         section("WIDE", self.wide.clone());
         section("GOLD", self.golden_bytes());
         section("NAME", self.name.as_bytes().to_vec());
-        section("TEXT", self.tokenizer.as_ref().map_or(vec![], Tokenizer::to_bytes));
+        section(
+            "TEXT",
+            self.tokenizer.as_ref().map_or(vec![], Tokenizer::to_bytes),
+        );
         let length = file.len() as u32 + 4;
         file[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
         file.extend(crc32(&file).to_le_bytes());
@@ -156,7 +168,9 @@ impl Image {
     /// # Errors
     /// The first thing that is wrong, by name.
     pub fn from_bytes(file: &[u8]) -> Result<Self, ImageError> {
-        let mut reader = Reader { rest: contents(file)? };
+        let mut reader = Reader {
+            rest: contents(file)?,
+        };
         let (config, ring, header) = read_config(&mut reader.section("CONF")?)?;
         config.check()?;
         let layout = Layout::new(&config, ring);
@@ -170,7 +184,9 @@ impl Image {
         }
         let own_gains = config.embedding == EmbeddingConfig::Tied;
         let pairs = if config.rope { config.head_size / 2 } else { 0 };
-        let scales = reader.sized("SCAL", 2 * layout.scales)?.u16s("SCAL", layout.scales)?;
+        let scales = reader
+            .sized("SCAL", 2 * layout.scales)?
+            .u16s("SCAL", layout.scales)?;
         let columns = if own_gains { config.dim } else { 0 };
         let gains = reader.sized("GAIN", 2 * columns)?.u16s("GAIN", columns)?;
         let increments = reader.sized("INCR", 4 * pairs)?.u32s("INCR", pairs)?;
@@ -223,8 +239,18 @@ impl Image {
             EmbeddingConfig::Tied => (true, 0),
             EmbeddingConfig::Own { fraction_bits, .. } => (false, fraction_bits),
         };
-        let flags = [c.rope, c.hadamard, c.relu, c.final_norm, tied, c.embedding_norm.is_some()];
-        let flags = flags.iter().rev().fold(0, |bits, &flag| bits << 1 | u32::from(flag));
+        let flags = [
+            c.rope,
+            c.hadamard,
+            c.relu,
+            c.final_norm,
+            tied,
+            c.embedding_norm.is_some(),
+        ];
+        let flags = flags
+            .iter()
+            .rev()
+            .fold(0, |bits, &flag| bits << 1 | u32::from(flag));
         let mut bytes = words([
             self.ring.rows,
             self.ring.window,
@@ -258,8 +284,15 @@ impl Image {
 
     fn golden_bytes(&self) -> Vec<u8> {
         let golden = &self.golden;
-        let head = [golden.crc, golden.prompt.len() as u32, golden.tokens.len() as u32];
-        words(head.into_iter().chain(golden.prompt.iter().chain(&golden.tokens).copied()))
+        let head = [
+            golden.crc,
+            golden.prompt.len() as u32,
+            golden.tokens.len() as u32,
+        ];
+        words(
+            head.into_iter()
+                .chain(golden.prompt.iter().chain(&golden.tokens).copied()),
+        )
     }
 }
 
@@ -272,17 +305,28 @@ fn contents(file: &[u8]) -> Result<&[u8], ImageError> {
     if !is_image(file) {
         return Err(ImageError::NotAnImage);
     }
-    let mut reader = Reader { rest: &file[MAGIC.len()..] };
+    let mut reader = Reader {
+        rest: &file[MAGIC.len()..],
+    };
     let found = reader.u32("version")?;
     if found != VERSION {
         return Err(ImageError::Version { found });
     }
     let stated = reader.u32("length")?.into();
     if stated != file.len() as u64 {
-        return Err(ImageError::Length { stated, found: file.len() as u64 });
+        return Err(ImageError::Length {
+            stated,
+            found: file.len() as u64,
+        });
     }
-    let (before, end) = file.split_last_chunk().ok_or(ImageError::Truncated("checksum"))?;
-    let sections = reader.rest.len().checked_sub(4).ok_or(ImageError::Truncated("checksum"))?;
+    let (before, end) = file
+        .split_last_chunk()
+        .ok_or(ImageError::Truncated("checksum"))?;
+    let sections = reader
+        .rest
+        .len()
+        .checked_sub(4)
+        .ok_or(ImageError::Truncated("checksum"))?;
     let (stated, found) = (u32::from_le_bytes(*end), crc32(before));
     if stated != found {
         return Err(ImageError::Checksum { stated, found });
@@ -304,29 +348,53 @@ fn read_config(reader: &mut Reader) -> Result<(Config, Ring, Header), ImageError
         window: number("window")?,
         sinks: number("number of sinks")?,
     };
-    require("number of rows", ring.rows, "1 or an even number up to 64", |rows| {
-        rows == 1 || (rows % 2 == 0 && (2..=MAX_ROWS).contains(&rows))
-    })?;
+    require(
+        "number of rows",
+        ring.rows,
+        "1 or an even number up to 64",
+        |rows| rows == 1 || (rows % 2 == 0 && (2..=MAX_ROWS).contains(&rows)),
+    )?;
     compile::ring(ring.rows, ring.window as usize, ring.sinks as usize)?;
     let score_buffers = number("number of score buffers")?;
     require("number of score buffers", score_buffers, "1 to 8", |n| {
         (1..=MAX_SCORE_BUFFERS as u32).contains(&n)
     })?;
     let trained_window = number("trained window")? as usize;
-    let (bos, stop, restart) = (number("start token")?, number("stop token")?, number("restart token")?);
+    let (bos, stop, restart) = (
+        number("start token")?,
+        number("stop token")?,
+        number("restart token")?,
+    );
     let token = |token| (token != NONE).then_some(token);
-    let special = Special { bos, stop: token(stop), restart: token(restart) };
+    let special = Special {
+        bos,
+        stop: token(stop),
+        restart: token(restart),
+    };
     let mut size = |field| Ok::<_, ImageError>(number(field)? as usize);
     let (dim, hidden) = (size("dim")?, size("hidden")?);
     let (heads, kv_heads, head_size) = (size("heads")?, size("kv_heads")?, size("head_size")?);
     let vocab = size("vocab")?;
-    for (field, token) in [("start token", Some(bos)), ("stop token", special.stop), ("restart token", special.restart)] {
-        require(field, token.unwrap_or(0), "a token of the vocabulary", |t| (t as usize) < vocab)?;
+    for (field, token) in [
+        ("start token", Some(bos)),
+        ("stop token", special.stop),
+        ("restart token", special.restart),
+    ] {
+        require(
+            field,
+            token.unwrap_or(0),
+            "a token of the vocabulary",
+            |t| (t as usize) < vocab,
+        )?;
     }
     let mut small = |field| {
         let value = number(field)?;
         let small = u8::try_from(value);
-        small.map_err(|_| ImageError::Field { field, found: value.into(), expected: "0 to 255" })
+        small.map_err(|_| ImageError::Field {
+            field,
+            found: value.into(),
+            expected: "0 to 255",
+        })
     };
     let (residual_bits, logit_bits) = (small("residual_bits")?, small("logit_bits")?);
     let (eps, embedding_eps) = (reader.u32("eps")?, reader.u32("embedding eps")?);
@@ -338,13 +406,22 @@ fn read_config(reader: &mut Reader) -> Result<(Config, Ring, Header), ImageError
     })?;
     let positions = reader.u32("positions")? as usize;
     let fraction_bits = reader.u32("embedding fraction_bits")?;
-    require("embedding fraction_bits", fraction_bits, "0 to 31", |bits| bits < 32)?;
+    require(
+        "embedding fraction_bits",
+        fraction_bits,
+        "0 to 31",
+        |bits| bits < 32,
+    )?;
     let flags = reader.u32("flags")?;
     require("flags", flags, "0 to 63", |flags| flags < 64)?;
     let flag = |bit: u32| flags >> bit & 1 == 1;
     let layers = reader.u32("number of layers")?;
-    require("number of layers", layers, "0 to 4096", |layers| layers <= MAX_LAYERS)?;
-    let formats = (0..layers).map(|_| reader.formats()).collect::<Result<_, _>>()?;
+    require("number of layers", layers, "0 to 4096", |layers| {
+        layers <= MAX_LAYERS
+    })?;
+    let formats = (0..layers)
+        .map(|_| reader.formats())
+        .collect::<Result<_, _>>()?;
     reader.end("CONF")?;
     let config = Config {
         dim,
@@ -372,13 +449,20 @@ fn read_config(reader: &mut Reader) -> Result<(Config, Ring, Header), ImageError
         embedding_norm: flag(5).then_some(embedding_eps.into()),
         formats,
     };
-    let header = Header { score_buffers: score_buffers as usize, special, trained_window };
+    let header = Header {
+        score_buffers: score_buffers as usize,
+        special,
+        trained_window,
+    };
     Ok((config, ring, header))
 }
 
 fn read_golden(reader: &mut Reader, vocab: usize) -> Result<Golden, ImageError> {
     let crc = reader.u32("self-test hash")?;
-    let (prompt, tokens) = (reader.u32("self-test prompt length")?, reader.u32("self-test length")?);
+    let (prompt, tokens) = (
+        reader.u32("self-test prompt length")?,
+        reader.u32("self-test length")?,
+    );
     let expected = (u64::from(prompt) + u64::from(tokens)) * 4;
     if prompt == 0 || tokens == 0 || expected != reader.rest.len() as u64 {
         return Err(ImageError::Contents("GOLD"));
@@ -389,7 +473,9 @@ fn read_golden(reader: &mut Reader, vocab: usize) -> Result<Golden, ImageError> 
         crc,
     };
     for &token in golden.prompt.iter().chain(&golden.tokens) {
-        require("self-test token", token, "a token of the vocabulary", |t| (t as usize) < vocab)?;
+        require("self-test token", token, "a token of the vocabulary", |t| {
+            (t as usize) < vocab
+        })?;
     }
     Ok(golden)
 }
@@ -403,7 +489,11 @@ fn require(
     if holds(value) {
         Ok(())
     } else {
-        Err(ImageError::Field { field, found: value.into(), expected })
+        Err(ImageError::Field {
+            field,
+            found: value.into(),
+            expected,
+        })
     }
 }
 
@@ -419,7 +509,9 @@ impl<'a> Reader<'a> {
         inside: &'static str,
         mut parser: impl Parser<&'a [u8], Output = T, Error = nom::error::Error<&'a [u8]>>,
     ) -> Result<T, ImageError> {
-        let (rest, value) = parser.parse(self.rest).map_err(|_| ImageError::Truncated(inside))?;
+        let (rest, value) = parser
+            .parse(self.rest)
+            .map_err(|_| ImageError::Truncated(inside))?;
         self.rest = rest;
         Ok(value)
     }
@@ -439,7 +531,14 @@ impl<'a> Reader<'a> {
     fn formats(&mut self) -> Result<Formats, ImageError> {
         let bytes = self.parse("formats", take(8usize))?;
         match *bytes {
-            [q, k, v, gate, up, hidden, 0, 0] => Ok(Formats { q, k, v, gate, up, hidden }),
+            [q, k, v, gate, up, hidden, 0, 0] => Ok(Formats {
+                q,
+                k,
+                v,
+                gate,
+                up,
+                hidden,
+            }),
             _ => Err(ImageError::Contents("CONF")),
         }
     }
@@ -449,7 +548,9 @@ impl<'a> Reader<'a> {
         let missing = |_| ImageError::Section(name);
         self.parse(name, tag(name)).map_err(missing)?;
         let length = self.u32(name)?;
-        Ok(Reader { rest: self.parse(name, take(length))? })
+        Ok(Reader {
+            rest: self.parse(name, take(length))?,
+        })
     }
 
     /// The section that comes next, of a known length.
@@ -457,7 +558,11 @@ impl<'a> Reader<'a> {
         let reader = self.section(section)?;
         match reader.rest.len() {
             found if found == expected => Ok(reader),
-            found => Err(ImageError::SectionLength { section, found, expected }),
+            found => Err(ImageError::SectionLength {
+                section,
+                found,
+                expected,
+            }),
         }
     }
 

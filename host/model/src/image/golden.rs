@@ -32,7 +32,9 @@ impl Golden {
         let mut reference = Reference::new(model, window, sinks).map_err(|e| refused(&e))?;
         let vocab = model.vocab as u32;
         // Spread over the vocabulary, so that a missing part of a table shows.
-        let prompt: Vec<u32> = (0..PROMPT).map(|i| (vocab / 2 + i * vocab / PROMPT) % vocab).collect();
+        let prompt: Vec<u32> = (0..PROMPT)
+            .map(|i| (vocab / 2 + i * vocab / PROMPT) % vocab)
+            .collect();
         let (&last, rest) = prompt.split_last().expect("the prompt is not empty");
         for &token in rest {
             reference.step_silent(token).map_err(|e| refused(&e))?;
@@ -46,6 +48,10 @@ impl Golden {
             token = greedy(logits);
             tokens.push(token);
         }
-        Ok(Golden { prompt, tokens, crc: crc.value() })
+        Ok(Golden {
+            prompt,
+            tokens,
+            crc: crc.value(),
+        })
     }
 }

@@ -116,7 +116,14 @@ impl Image {
             formats: c
                 .formats
                 .iter()
-                .map(|f| LayerFormats { q: f.q, k: f.k, v: f.v, gate: f.gate, up: f.up, hidden: f.hidden })
+                .map(|f| LayerFormats {
+                    q: f.q,
+                    k: f.k,
+                    v: f.v,
+                    gate: f.gate,
+                    up: f.up,
+                    hidden: f.hidden,
+                })
                 .collect(),
             ideal_cycles: self.macs(self.window()) as f64 / word as f64,
             bytes: RegionBytes {
@@ -130,10 +137,17 @@ impl Image {
             },
             steps: steps_by_kind(&self.steps)
                 .into_iter()
-                .map(|(kind, count)| StepCount { kind: kind.name(), count })
+                .map(|(kind, count)| StepCount {
+                    kind: kind.name(),
+                    count,
+                })
                 .collect(),
             needs: self.needs(),
-            cores: SIMULATED.iter().chain(&BOARDS).map(|core| self.fit(core)).collect(),
+            cores: SIMULATED
+                .iter()
+                .chain(&BOARDS)
+                .map(|core| self.fit(core))
+                .collect(),
             self_test: format!("{:08x}", self.golden.crc),
             config: c.clone(),
         }
@@ -150,10 +164,15 @@ impl Image {
     }
 
     fn fit(&self, core: &Preset) -> CoreFit {
-        let ring = Ring { rows: core.shape.rows, ..self.ring };
+        let ring = Ring {
+            rows: core.shape.rows,
+            ..self.ring
+        };
         let layout = Layout::new(&self.config, ring);
         let buffers = crate::compile::score_buffers(&self.config, &layout, core.shape.score_words);
-        let reason = Needs::of(&self.config, &layout, buffers).check(&core.shape).err();
+        let reason = Needs::of(&self.config, &layout, buffers)
+            .check(&core.shape)
+            .err();
         CoreFit {
             core: core.name,
             fits: reason.is_none(),

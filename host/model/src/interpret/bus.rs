@@ -50,13 +50,20 @@ impl Interpreter {
         let halves = (value & 0xffff, value >> 16 & 0xff);
         match register {
             regs::CONTROL => self.control(value),
-            regs::TOKEN_IN if self.input.len() == INPUT_QUEUE => self.error |= error::INPUT_OVERFLOW,
+            regs::TOKEN_IN if self.input.len() == INPUT_QUEUE => {
+                self.error |= error::INPUT_OVERFLOW
+            }
             regs::TOKEN_IN => {
                 self.stopped = false;
-                self.input.push_back(Input { token: value & 0xffff, logits_wanted: value >> 31 == 0 });
+                self.input.push_back(Input {
+                    token: value & 0xffff,
+                    logits_wanted: value >> 31 == 0,
+                });
             }
             regs::POSITION => stream.position = stream.position >> 32 << 32 | u64::from(value),
-            regs::POSITION_HIGH => stream.position = stream.position & 0xffff_ffff | u64::from(value) << 32,
+            regs::POSITION_HIGH => {
+                stream.position = stream.position & 0xffff_ffff | u64::from(value) << 32
+            }
             regs::RING_STATE => stream.full = value & 1 == 1,
             regs::KEY_AT => stream.key_at = halves,
             regs::VALUE_AT => stream.value_at = halves,
@@ -73,8 +80,13 @@ impl Interpreter {
         let address = self.register(regs::MEM_ADDRESS);
         let (region, lane, index) = (address >> 28, address >> 20 & 0xff, address & 0xf_ffff);
         let lanes = region::lanes(region, self.shape.rows);
-        let (next_lane, next_index) = if lane + 1 < lanes { (lane + 1, index) } else { (0, index + 1) };
-        self.registers[regs::MEM_ADDRESS as usize] = regs::mem_address(region, next_index & 0xf_ffff, next_lane);
+        let (next_lane, next_index) = if lane + 1 < lanes {
+            (lane + 1, index)
+        } else {
+            (0, index + 1)
+        };
+        self.registers[regs::MEM_ADDRESS as usize] =
+            regs::mem_address(region, next_index & 0xf_ffff, next_lane);
         (region, index as usize, lane as usize % lanes as usize)
     }
 }

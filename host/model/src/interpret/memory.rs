@@ -39,7 +39,9 @@ impl Memory {
             increments: (0..pairs).map(|_| rng.bits()).collect(),
             phases: (0..pairs).map(|_| rng.bits()).collect(),
             far: (0..pairs).map(|_| rng.bits()).collect(),
-            key_scales: (0..shape.key_scales * shape.rows).map(|_| rng.bits() as u8 & 127).collect(),
+            key_scales: (0..shape.key_scales * shape.rows)
+                .map(|_| rng.bits() as u8 & 127)
+                .collect(),
         }
     }
 
@@ -63,7 +65,10 @@ impl Memory {
     /// The far rotation of a pair.
     pub fn far_rotation(&self, pair: usize) -> Rotation {
         let word = self.far[pair];
-        Rotation { sin: (word as i16).into(), cos: ((word >> 16) as i16).into() }
+        Rotation {
+            sin: (word as i16).into(),
+            cos: ((word >> 16) as i16).into(),
+        }
     }
 
     pub fn step_phases(&mut self) {
@@ -90,7 +95,10 @@ impl Memory {
             region::INCREMENT => at(&self.increments, index),
             region::PHASE => at(&self.phases, index),
             region::FAR => at(&self.far, index),
-            region::KEY_SCALES => self.key_scales.get(index * self.rows + lane).map_or(0, |&s| s.into()),
+            region::KEY_SCALES => self
+                .key_scales
+                .get(index * self.rows + lane)
+                .map_or(0, |&s| s.into()),
             _ => 0,
         }
     }
@@ -122,7 +130,11 @@ impl Memory {
             region::INCREMENT => put(&mut self.increments, index, value),
             region::PHASE => put(&mut self.phases, index, value),
             region::FAR => put(&mut self.far, index, value),
-            region::KEY_SCALES => put(&mut self.key_scales, index * self.rows + lane, value as u8 & 127),
+            region::KEY_SCALES => put(
+                &mut self.key_scales,
+                index * self.rows + lane,
+                value as u8 & 127,
+            ),
             _ => {}
         }
     }

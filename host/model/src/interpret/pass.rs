@@ -80,7 +80,11 @@ impl Interpreter {
             Kind::Scores => self.scores(step, pass),
             Kind::Mix => self.mix(step, pass),
             Kind::Out | Kind::Down => {
-                let x = if step.kind == Kind::Out { &pass.attention } else { &pass.hidden };
+                let x = if step.kind == Kind::Out {
+                    &pass.attention
+                } else {
+                    &pass.hidden
+                };
                 let y = self.matvec(step, x, Rsqrt::ONE, 48);
                 for (x, y) in pass.residual.iter_mut().zip(y) {
                     *x = stage::residual_add(*x, y.into());
@@ -89,7 +93,10 @@ impl Interpreter {
             }
             Kind::GateUp => {
                 let y = self.matvec(step, &pass.residual, pass.norm, 16);
-                pass.hidden = y.chunks_exact(2).map(|y| swiglu(step, y[0], y[1])).collect();
+                pass.hidden = y
+                    .chunks_exact(2)
+                    .map(|y| swiglu(step, y[0], y[1]))
+                    .collect();
             }
             Kind::Relu => {
                 let y = self.matvec(step, &pass.residual, pass.norm, 16);
@@ -110,14 +117,21 @@ impl Interpreter {
         } else {
             token
         } as usize;
-        let (group, lane) = (row / self.shape.rows as usize, row % self.shape.rows as usize);
+        let (group, lane) = (
+            row / self.shape.rows as usize,
+            row % self.shape.rows as usize,
+        );
         let (s, mu) = self.memory.row_scale(step.scale, row);
         let sh = self.legal(i32::from(step.shift) + i32::from(s));
         pass.residual.resize(step.rows as usize, 0);
         for column in 0..step.rows as usize {
             let address = step.address as usize + group * step.cols as usize + column / COLUMNS;
             let w = self.memory.word(address)[lane * COLUMNS + column % COLUMNS] as i8;
-            let gain = if step.gains { self.memory.gains[column].into() } else { 256 };
+            let gain = if step.gains {
+                self.memory.gains[column].into()
+            } else {
+                256
+            };
             let y = rshr(i64::from(w) * i64::from(mu) * gain, sh);
             let x = &mut pass.residual[column];
             *x = stage::residual_add(if step.add { *x } else { 0 }, y);
@@ -127,8 +141,16 @@ impl Interpreter {
 
     /// A step has written the whole residual: its norm is known.
     fn complete(&self, step: &Step, pass: &mut Pass) {
-        let eps = if step.embedding_eps { regs::EMBEDDING_EPS } else { regs::EPS };
-        let squares: i64 = pass.residual.iter().map(|&x| i64::from(x) * i64::from(x)).sum();
+        let eps = if step.embedding_eps {
+            regs::EMBEDDING_EPS
+        } else {
+            regs::EPS
+        };
+        let squares: i64 = pass
+            .residual
+            .iter()
+            .map(|&x| i64::from(x) * i64::from(x))
+            .sum();
         pass.norm = rsqrt(squares as u64 + u64::from(self.register(eps)));
     }
 
@@ -147,7 +169,8 @@ impl Interpreter {
                 let row = group * self.shape.rows as usize + lane;
                 if row < step.rows as usize {
                     let (s, mu) = self.memory.row_scale(step.scale, row);
-                    let sh = i32::from(step.shift) + i32::from(norm.k) + i32::from(s) - i32::from(e);
+                    let sh =
+                        i32::from(step.shift) + i32::from(norm.k) + i32::from(s) - i32::from(e);
                     let sh = self.legal(sh);
                     let result = stage::requantize(sum, stage::m16(norm.r, mu), sh);
                     // Clamping an addend to 17 bits gives the same residual.
@@ -162,8 +185,15 @@ impl Interpreter {
     fn dot_group(&self, address: usize, m: &[i8]) -> Vec<i32> {
         let mut sums = vec![0; self.shape.rows as usize];
         for (c, m) in m.chunks_exact(COLUMNS).enumerate() {
-            for (sum, w) in sums.iter_mut().zip(self.memory.word(address + c).chunks_exact(COLUMNS)) {
-                *sum += w.iter().zip(m).map(|(&w, &m)| i32::from(w as i8) * i32::from(m)).sum::<i32>();
+            for (sum, w) in sums
+                .iter_mut()
+                .zip(self.memory.word(address + c).chunks_exact(COLUMNS))
+            {
+                *sum += w
+                    .iter()
+                    .zip(m)
+                    .map(|(&w, &m)| i32::from(w as i8) * i32::from(m))
+                    .sum::<i32>();
             }
         }
         sums
@@ -205,7 +235,9 @@ impl Interpreter {
     fn queries(&self, step: &Step, pass: &mut Pass, y: &[i32]) {
         let copy = usize::from(step.far_only);
         let heads = y.chunks_exact(self.head_size());
-        let (m, scales): (Vec<_>, _) = heads.map(|head| self.encode_head(head, step.far_only)).unzip();
+        let (m, scales): (Vec<_>, _) = heads
+            .map(|head| self.encode_head(head, step.far_only))
+            .unzip();
         pass.queries[copy] = m.concat();
         pass.query_scales[copy] = scales;
     }
@@ -216,12 +248,14 @@ impl Interpreter {
         let groups = self.register(regs::KEY_GROUPS) as usize & 0xffff;
         for (head, x) in y.chunks_exact(self.head_size()).enumerate() {
             let (m, scale) = self.encode_head(x, false);
-            let first = step.ring as usize + head * step.ring_stride as usize + group * m.len() / COLUMNS;
+            let first =
+                step.ring as usize + head * step.ring_stride as usize + group * m.len() / COLUMNS;
             for (c, &m) in m.iter().enumerate() {
                 *self.memory.byte_mut(first + c / COLUMNS, row, c % COLUMNS) = m as u8;
             }
             let entry = step.ring_scale as usize + head * groups + group;
-            self.memory.key_scales[entry * self.shape.rows as usize + row] = scale.e | (scale.mu - 5) << 5;
+            self.memory.key_scales[entry * self.shape.rows as usize + row] =
+                scale.e | (scale.mu - 5) << 5;
         }
     }
 
@@ -232,7 +266,8 @@ impl Interpreter {
             let first = step.ring as usize + head * step.ring_stride as usize + group as usize;
             for (dim, &v) in x.iter().enumerate() {
                 let address = first + dim / rows * step.ring_scale as usize;
-                *self.memory.byte_mut(address, dim % rows, column as usize) = value_mantissa(v) as u8;
+                *self.memory.byte_mut(address, dim % rows, column as usize) =
+                    value_mantissa(v) as u8;
             }
         }
     }
@@ -240,7 +275,12 @@ impl Interpreter {
     fn scores(&mut self, step: &Step, pass: &mut Pass) {
         let rows = self.shape.rows as usize;
         let (all, sinks) = self.halves(regs::KEY_GROUPS);
-        let limits = self.limits((all, sinks), self.register(regs::KEY_LAST), self.stream.key_at, rows);
+        let limits = self.limits(
+            (all, sinks),
+            self.register(regs::KEY_LAST),
+            self.stream.key_at,
+            rows,
+        );
         // Scores lie as values do: the ring's start behind whole groups of sinks.
         let ring = self.halves(regs::VALUE_GROUPS).1 as usize * COLUMNS;
         let buffer = step.score as usize * COLUMNS;
@@ -249,12 +289,20 @@ impl Interpreter {
             let in_sinks = group < sinks as usize;
             let copy = usize::from(self.far() && in_sinks);
             let query = pass.query_scales[copy][step.head as usize];
-            let m = &pass.queries[copy][step.pair as usize * COLUMNS..][..step.cols as usize * COLUMNS];
+            let m =
+                &pass.queries[copy][step.pair as usize * COLUMNS..][..step.cols as usize * COLUMNS];
             let sums = self.dot_group(step.address as usize + group * step.cols as usize, m);
-            let first = if in_sinks { group * rows } else { ring + (group - sinks as usize) * rows };
+            let first = if in_sinks {
+                group * rows
+            } else {
+                ring + (group - sinks as usize) * rows
+            };
             for (row, sum) in sums.into_iter().enumerate() {
                 let byte = self.memory.key_scales[(step.scale as usize + group) * rows + row];
-                let key = Scale { e: byte & 31, mu: (byte >> 5) + 5 };
+                let key = Scale {
+                    e: byte & 31,
+                    mu: (byte >> 5) + 5,
+                };
                 let sh = i32::from(step.shift) - i32::from(query.e) - i32::from(key.e);
                 let counts = row < limit;
                 let sh = if counts { self.legal(sh) } else { sh & 31 };
@@ -269,13 +317,29 @@ impl Interpreter {
 
     fn mix(&mut self, step: &Step, pass: &mut Pass) {
         let groups = self.halves(regs::VALUE_GROUPS);
-        let limits = self.limits(groups, self.register(regs::VALUE_LAST), self.stream.value_at, COLUMNS);
+        let limits = self.limits(
+            groups,
+            self.register(regs::VALUE_LAST),
+            self.stream.value_at,
+            COLUMNS,
+        );
         let scores = pass.scores[step.score as usize * COLUMNS..].chunks_exact(COLUMNS);
         let max = pass.maxima[step.score_id as usize];
         let p: Vec<i8> = scores
             .zip(&limits)
-            .flat_map(|(scores, &limit)| scores.iter().enumerate().map(move |(i, &score)| (score, i < limit)))
-            .map(|(score, counts)| if counts { exp2p((max - score) as u32) as i8 } else { 0 })
+            .flat_map(|(scores, &limit)| {
+                scores
+                    .iter()
+                    .enumerate()
+                    .map(move |(i, &score)| (score, i < limit))
+            })
+            .map(|(score, counts)| {
+                if counts {
+                    exp2p((max - score) as u32) as i8
+                } else {
+                    0
+                }
+            })
             .collect();
         let scale = stage::mix_scale(p.iter().map(|&p| p as u32).sum());
         let rows = self.shape.rows as usize;
@@ -292,7 +356,13 @@ impl Interpreter {
 
     /// Slots that count in each group that is scanned: all of them, but up to the
     /// current one while the ring fills, and in the last group of sinks and of ring.
-    fn limits(&self, (all, sinks): (u32, u32), last: u32, at: (u32, u32), size: usize) -> Vec<usize> {
+    fn limits(
+        &self,
+        (all, sinks): (u32, u32),
+        last: u32,
+        at: (u32, u32),
+        size: usize,
+    ) -> Vec<usize> {
         let full = self.stream.full;
         let scanned = if full { all } else { at.0 + 1 };
         (0..scanned)
@@ -316,7 +386,8 @@ impl Interpreter {
         let mut argmax = Argmax::new();
         for (index, &logit) in logits.iter().enumerate() {
             let value = sampler.map_or(logit, |s| {
-                scaled_logit(logit, s.it, s.logit_bits) + annulus_contract::sample::noise(s.key, step, index as u32)
+                scaled_logit(logit, s.it, s.logit_bits)
+                    + annulus_contract::sample::noise(s.key, step, index as u32)
             });
             argmax.offer(index as u32, value);
         }
@@ -326,6 +397,9 @@ impl Interpreter {
 
 /// SwiGLU with the formats of a step.
 fn swiglu(step: &Step, gate: i32, up: i32) -> i32 {
-    let silu = rshr(i64::from(gate) * i64::from(sigmoid(gate, step.gate_bits.into())), 16);
+    let silu = rshr(
+        i64::from(gate) * i64::from(sigmoid(gate, step.gate_bits.into())),
+        16,
+    );
     sat(rshr(silu * i64::from(up), step.hidden_shift.into()), 16) as i32
 }

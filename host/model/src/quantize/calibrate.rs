@@ -1,6 +1,6 @@
 //! How strong every vector of a model becomes on the way through it.
 
-use super::{Calibration, QuantizeError};
+use super::{Calibration, QuantizeError, LOGIT_BITS};
 use crate::float::{FloatModel, FloatState, Site};
 use annulus_contract::sample::{prng, Gumbel, Key};
 use std::slice;
@@ -11,8 +11,6 @@ const STREAMS: u32 = 8;
 const STREAM_TOKENS: usize = 512;
 /// Multiplications that calibration may take: a limit on its time.
 const BUDGET: usize = 4_000_000_000;
-/// Fraction bits of the logits that the sampler takes.
-const LOGIT_BITS: u32 = 12;
 
 /// How strong a channel, or a whole vector, becomes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -150,7 +148,7 @@ pub fn measure(model: &FloatModel, calibration: &Calibration) -> Result<Reaches,
                 let gumbel = Gumbel {
                     it: 1477,
                     key: Key::from(u64::from(stream)),
-                    logit_bits: LOGIT_BITS,
+                    logit_bits: LOGIT_BITS.into(),
                 };
                 let mut token = *bos;
                 for step in 0..stream_tokens {

@@ -33,7 +33,9 @@ pub trait RegisterBus {
     /// # Errors
     /// If the link fails.
     fn write_block(&mut self, register: u8, words: &[u32]) -> Result<(), Self::Error> {
-        words.iter().try_for_each(|&word| self.write(register, word))
+        words
+            .iter()
+            .try_for_each(|&word| self.write(register, word))
     }
 
     /// Called where the driver has nothing to do but wait. A real core goes on by

@@ -66,7 +66,11 @@ impl<B: RegisterBus> CoreDriver<B> {
         }
         Ok(Snapshot {
             rings: self.read_memory(region::WIDE, layout.weight_words as u32, words)?,
-            key_scales: self.read_memory(region::KEY_SCALES, 0, layout.key_scales * ring.rows as usize)?,
+            key_scales: self.read_memory(
+                region::KEY_SCALES,
+                0,
+                layout.key_scales * ring.rows as usize,
+            )?,
             phases: self.read_memory(region::PHASE, 0, pairs)?,
             config,
             ring,
