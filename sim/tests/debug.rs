@@ -96,3 +96,37 @@ fn sweep() {
         println!("seed {seed} {bad:?} W {window} S {sinks} {s:?}");
     }
 }
+
+#[test]
+fn cycles() {
+    let lanes: u32 = std::env::var("LANES").map_or(64, |s| s.parse().unwrap());
+    let window: usize = std::env::var("W").map_or(128, |s| s.parse().unwrap());
+    let n: usize = std::env::var("N").map_or(160, |s| s.parse().unwrap());
+    let path = std::env::var("MODEL").unwrap();
+    let shape = shape::with_lanes(lanes).unwrap();
+    let mut core = CoreDesign::build(&shape, &mut |_| ()).unwrap().instance();
+    let model = annulus_model::model::Model::open(std::path::Path::new(&path), None).unwrap();
+    let image = compile(&model.quant, &shape, window, 0).unwrap();
+    load(&mut core, &image);
+    let mut reference = Reference::new(&model.quant, window, 0).unwrap();
+    let mut token = model.tokenizer.bos();
+    let start = std::time::Instant::now();
+    let mut total = 0;
+    if lanes == 48 { core.write(regs::TEMPERATURE, 1477); core.write(regs::KEY0, 1); }
+    for i in 0..n {
+        core.write(regs::CONTROL, control::CLEAR_COUNTERS);
+        let want = reference.step(token).unwrap().to_vec();
+        core.write(regs::TOKEN_IN, token);
+        assert!(core.run_until_idle(100000));
+        token = core.read(regs::TOKEN_OUT) & 0xffff;
+        if i % 10 == 0 {
+        let l: Vec<i32> = memory(&mut core, region::LOGITS, 0, model.quant.vocab).iter().map(|l| *l as i32).collect();
+        assert_eq!(l, want, "{i}"); }
+        let cycles = core.read(regs::CYCLES);
+        total += cycles;
+        if i < 20 || i + 3 > n {
+        let kinds: Vec<String> = Kind::ALL.iter().map(|k| format!("{} {}", k.name(), core.read(regs::KIND_CYCLES + *k as u8))).collect();
+        println!("{i} token {token} cycles {cycles} busy {} {}", core.read(regs::BUSY), kinds.join(" ")); }
+    }
+    println!("total {total} in {:?}", start.elapsed());
+}

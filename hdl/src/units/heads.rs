@@ -85,32 +85,38 @@ always @(*) rope$b = y1[23:15] == {9{y1[23]}} ? y1[15:0] : {y1[23], {15{~y1[23]}
 always @(*) rope$sin = sin;
 always @(*) rope$cos = cos;
 
-// rotated pair, its sum and difference
+// What a pair adds to even and to odd elements: with Hadamard its sum and its
+// difference, to every one of them with its sign; without, itself, in its place.
 wire signed [15:0] ra = rope$ra, rb = rope$rb;
-reg signed [16:0] total, difference;
-reg signed [15:0] a, b;
+wire [16:0] total = {ra[15], ra} + {rb[15], rb};
+wire [16:0] difference = «6: {ra[15], ra} - {rb[15], rb} | {rb[15], rb} - {ra[15], ra}»;
+reg [16:0] even, odd;
 always @(posedge clock) begin
-    total <= ra + rb;
-    difference <= «6: ra - rb | rb - ra»;
-    a <= ra;
-    b <= rb;
+    even <= hadamard ? total : {ra[15], ra};
+    odd <= hadamard ? difference : {rb[15], rb};
 end
-wire [4:0] at = mark_7[15:11];
+wire [4:0] at = mark_6[15:11];
 wire opening = mark_7[17];
 ";
+        for half in 0..n / 2 {
+            text += &format!("
+reg take_{half}, minus_{half};
+always @(posedge clock) begin
+    take_{half} <= hadamard || at == 5'd{half};
+    minus_{half} <= hadamard && ({signs});
+end
+", signs = address_terms(half));
+        }
         for i in 0..n {
             let half = i / 2;
-            let value = if i % 2 == 0 { "total" } else { "difference" };
-            let stored = if i % 2 == 0 { "a" } else { "b" };
-            let bits = address_terms(half);
+            let value = if i % 2 == 0 { "even" } else { "odd" };
+            // The column below the point makes the carry of a subtraction.
             text += &format!("
-reg signed [21:0] h_{i};
-wire signed [21:0] base_{i} = opening ? 22'sd0 : h_{i};
-wire minus_{i} = {bits};
-wire signed [21:0] turned_{i} = minus_{i} ? base_{i} - {value} : base_{i} + {value};
-wire signed [21:0] stored_{i} = at == 5'd{half} ? {stored} : base_{i};
-always @(posedge clock) if (mark_7[18]) h_{i} <= hadamard ? turned_{i} : stored_{i};
-reg [21:0] kept_{i};
+reg [21:0] h_{i}, kept_{i};
+wire [21:0] base_{i} = opening ? 22'd0 : h_{i};
+wire [21:0] change_{i} = take_{half} ? {{{{5{{{value}[16]}}}}, {value}}} ^ {{22{{minus_{half}}}}} : 22'd0;
+wire [22:0] sum_{i} = {{base_{i}, 1'b1}} + {{change_{i}, minus_{half}}};
+always @(posedge clock) if (mark_7[18]) h_{i} <= sum_{i}[22:1];
 always @(posedge clock) if (mark_8[18] && mark_8[16]) kept_{i} <= head_size > 8'd{i} ? h_{i} : 22'd0;
 ");
         }
@@ -172,6 +178,10 @@ always @(posedge clock) begin
     whole_0 <= seen_head_1;
     whole_1 <= whole_0;
     whole_2 <= whole_1;
+    if (reset) begin
+        seen <= 0;
+        whole <= 0;
+    end
 end
 always @(*) scale$clock = clock;
 always @(*) scale$max = largest;
@@ -205,8 +215,6 @@ always @(posedge clock) begin
         taken <= 0;
         known_put <= 0;
         known_got <= 0;
-        seen <= 0;
-        whole <= 0;
         for (i = 0; i < 5; i = i + 1) info[i] <= 0;
     end
 end

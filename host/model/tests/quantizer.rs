@@ -470,5 +470,8 @@ fn no_weights_make_it_panic_or_shift_illegally() {
         }
     }
     println!("{accepted} of 400 distorted models accepted");
-    assert!(accepted > 100, "only {accepted} of 400 models were accepted");
+    assert!(
+        accepted > 100,
+        "only {accepted} of 400 models were accepted"
+    );
 }

@@ -65,3 +65,15 @@ fn draw(curve: &[CurvePoint], path: &Path) -> Result<()> {
     root.present()?;
     Ok(())
 }
+#[cfg(test)]
+mod tmp {
+    use super::*;
+    #[test]
+    fn redraw() {
+        let curve: Vec<CurvePoint> = std::fs::read_to_string("/tmp/t/curve.csv").unwrap().lines().map(|l| {
+            let f: Vec<f64> = l.split(' ').map(|x| x.parse().unwrap()).collect();
+            CurvePoint { step: f[0] as usize, train: f[1], held_out: f[2] }
+        }).collect();
+        write(&curve, Path::new("/tmp/t/redrawn.svg")).unwrap();
+    }
+}

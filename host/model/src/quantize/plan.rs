@@ -62,9 +62,14 @@ fn fraction_bits(reach: f64) -> i32 {
     (INT16 / reach).log2().floor().clamp(-1000.0, 1000.0) as i32
 }
 
-/// The most fraction bits with which every row of `w` times `factor` has a legal scale.
-fn writable_bits(w: &[f32], factor: f64) -> i32 {
-    natural_exponent(peak(w) * factor) + 15 + LEAST_NORM_SHIFT
+/// The most fraction bits with which every row of `w`, its columns times `gain` and all
+/// times `factor`, has a legal scale.
+fn writable_bits(w: &[f32], gain: &[f32], factor: f64) -> i32 {
+    let peak = w.chunks_exact(gain.len()).fold(0.0, |m: f64, row| {
+        let weights = row.iter().zip(gain);
+        weights.fold(m, |m, (&w, &g)| m.max((f64::from(w) * f64::from(g)).abs()))
+    });
+    natural_exponent(peak * factor) + 15 + LEAST_NORM_SHIFT
 }
 
 fn peak(w: &[f32]) -> f64 {
@@ -226,20 +231,17 @@ fn layer_points(
     stages: i32,
 ) -> Result<LayerPoints, QuantizeError> {
     let root = (model.dim as f64).sqrt();
-    let largest_gain = |gain: &[f32]| peak(gain) * root;
-    let (attention, ffn) = (
-        largest_gain(&layer.attention_norm),
-        largest_gain(&layer.ffn_norm),
-    );
-    let written =
-        |reach: f64, w: &[f32], factor: f64| fraction_bits(reach).min(writable_bits(w, factor));
+    let (attention, ffn) = (&layer.attention_norm, &layer.ffn_norm);
+    let written = |reach: f64, w: &[f32], gain: &[f32], factor: f64| {
+        fraction_bits(reach * factor).min(writable_bits(w, gain, root * factor))
+    };
 
     // Scores beyond 16 bits lose their order; flattened ones keep it.
     let to_log2 = LOG2_E / (model.head_size as f64).sqrt();
     let score_bits = fraction_bits(reach.score.needed() * LOG2_E) - SCORE_BITS as i32;
     let mut flatten = (-score_bits).max(0);
-    let mut q = written(needed(&reach.q) * to_log2, &layer.wq, attention * to_log2) + flatten;
-    let mut k = written(needed(&reach.k), &layer.wk, attention);
+    let mut q = written(needed(&reach.q), &layer.wq, attention, to_log2) + flatten;
+    let mut k = written(needed(&reach.k), &layer.wk, attention, 1.0);
     // The scores' shift is FQ + FK + 1 + stages - eq - ek, with exponents of up to 8 + stages.
     let (least, most) = (15 + stages, 30 - stages);
     let missing = (least - q - k).max(0);
@@ -252,12 +254,12 @@ fn layer_points(
     let q_bits = q.clamp((q + k - BITS.end()).max(0), (q + k).min(*BITS.end()));
     let k_bits = q + k - q_bits;
 
-    let v = written(needed(&reach.v), &layer.wv, attention);
-    let gate = written(needed(&reach.gate), &layer.w1, ffn);
+    let v = written(needed(&reach.v), &layer.wv, attention, 1.0);
+    let gate = written(needed(&reach.gate), &layer.w1, ffn, 1.0);
     let up = layer
         .w3
         .as_ref()
-        .map_or(0, |w3| written(needed(&reach.up), w3, ffn));
+        .map_or(0, |w3| written(needed(&reach.up), w3, ffn, 1.0));
     let hidden = fraction_bits(needed(&reach.hidden));
     let (gate, up, hidden) = if model.relu {
         (Point::at(gate), Point::at(0), Point::at(gate))
@@ -267,7 +269,7 @@ fn layer_points(
             sigmoid::MIN_FRACTION_BITS as i32,
             sigmoid::MAX_FRACTION_BITS as i32,
         );
-        if gate < least {
+        if fraction_bits(needed(&reach.gate)) < least {
             let limit = INT16 * f64::from(-least).exp2();
             return Err(QuantizeError::Gate {
                 layer: l,
@@ -275,7 +277,8 @@ fn layer_points(
                 limit,
             });
         }
-        let gate = gate.min(most);
+        // Weights too large for it even so are found when their rows are quantized.
+        let gate = gate.clamp(least, most);
         // The product of gate and up may only be shifted to the right, by at most 31.
         let hidden = hidden.clamp(gate + up - 31, gate + up);
         let up = up.min(hidden + BITS.end());
