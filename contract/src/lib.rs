@@ -11,6 +11,7 @@ pub mod exp2;
 pub mod feed_forward;
 pub mod fixed;
 pub mod hadamard;
+pub mod link;
 pub mod recip;
 pub mod ring;
 pub mod rope;

@@ -3,6 +3,14 @@
 use crate::verilated::{Build, Design, Model, Port, Progress, SimError};
 use annulus_contract::shape::CoreShape;
 
+/// The generated Verilog of the core of this shape.
+///
+/// # Errors
+/// No core has this number of rows.
+pub fn verilog(shape: &CoreShape) -> Result<String, SimError> {
+    annulus_hdl::core_verilog(shape).ok_or(SimError::NoCore { lanes: shape.lanes() })
+}
+
 /// A compiled core: makes any number of instances.
 #[derive(Clone)]
 pub struct CoreDesign {
@@ -40,9 +48,17 @@ impl CoreDesign {
         progress: &mut dyn FnMut(Progress),
         options: impl FnOnce(Build) -> Build,
     ) -> Result<Self, SimError> {
-        let verilog = annulus_hdl::core_verilog(shape).ok_or(SimError::NoCore { lanes: shape.lanes() })?;
+        let verilog = verilog(shape)?;
         let name = format!("core{}", shape.lanes());
-        let design = options(Build::new(&name, &verilog)).build(progress)?;
+        Self::of_build(&options(Build::new(&name, &verilog)), progress)
+    }
+
+    /// A core whose Verilog is given, such as one with planted faults.
+    ///
+    /// # Errors
+    /// Verilator is missing or refused the design, or it has not a core's ports.
+    pub fn of_build(build: &Build, progress: &mut dyn FnMut(Progress)) -> Result<Self, SimError> {
+        let design = build.build(progress)?;
         let ports = Ports {
             write: design.port("write")?,
             read: design.port("read")?,
@@ -92,6 +108,8 @@ impl SimCore {
     /// Lets the core run until a chosen token waits, for at most `cycles` cycles.
     /// Returns whether one does.
     pub fn run_until_chosen(&mut self, cycles: u64) -> bool {
+        // A token that was just read needs a cycle to leave.
+        self.model.tick();
         self.model.run_until(self.ports.chosen, 1, cycles).is_some()
     }
 

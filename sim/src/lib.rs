@@ -5,5 +5,6 @@
 //! content, so the second use costs a few milliseconds.
 
 pub mod core;
+pub mod link;
 pub mod progress;
 pub mod verilated;

@@ -20,15 +20,15 @@ leaf! {
 const TEXT: &str = "function [20:0] larger(input [20:0] a, input [20:0] b);
     larger = a > b ? a : b;
 endfunction
-wire [20:0] magnitude [0:7];
+wire [20:0] size [0:7];
 reg [20:0] pair [0:3];
 genvar i;
 generate
     for (i = 0; i < 8; i = i + 1) begin : lane
-        assign magnitude[i] = (x[22*i +: 21] ^ {21{x[22*i+21]}}) & {21{valid[i]}};
+        assign size[i] = (x[22*i +: 21] ^ {21{x[22*i+21]}}) & {21{valid[i]}};
     end
     for (i = 0; i < 4; i = i + 1) begin : by_pairs
-        always @(posedge clock) pair[i] <= larger(magnitude[2*i], magnitude[2*i+1]);
+        always @(posedge clock) pair[i] <= larger(size[2*i], size[2*i+1]);
     end
 endgenerate
 always @(posedge clock) max <= larger(larger(pair[0], pair[1]), larger(pair[2], pair[3]));

@@ -29,14 +29,14 @@ leaf! {
 always @(*) rows${r}$x = x;
 always @(*) rows${r}$w = word[{low} +: 64];
 reg [31:0] acc_{r};
-wire [31:0] total_{r} = (tag_first ? 32'd0 : acc_{r}) + {{{{13{{rows${r}$s[18]}}}}, rows${r}$s}};
+wire [31:0] total_{r} = («sums go on from the row group before: tag_first → 1'b0» ? 32'd0 : acc_{r}) + {{{{13{{rows${r}$s[18]}}}}, rows${r}$s}};
 always @(posedge clock) if (tag_valid) acc_{r} <= total_{r};
 ", low = 64 * r);
         }
         let totals: Vec<_> = (0..rows).rev().map(|r| format!("total_{r}")).collect();
         let down = if rows > 2 { format!("{{64'd0, sums[{}:64]}}", 32 * rows - 1) } else { "64'd0".into() };
         text + &format!("always @(posedge clock) sums <= tag_valid && tag_last ? {{{}}} : {down};\n", totals.join(", "))
-            + "always @(*) pair = sums[63:0];\n"
+            + "always @(*) pair = «the two rows of a pair are swapped: sums[63:0] → {sums[31:0], sums[63:32]}»;\n"
     }
 }
 

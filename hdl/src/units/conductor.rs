@@ -71,47 +71,47 @@ reg [15:0] chosen;
 wire [4:0] in_count = in_put - in_got;
 wire [4:0] out_count = out_put - out_got;
 wire in_any = in_count != 0;
-wire out_room = !out_count[4];
+wire out_room = «a full output queue takes one more token: !out_count[4] → 1'b1»;
 wire [16:0] oldest = inputs[in_got[3:0]];
 wire feed = pending && budget != 0 && !stopped && !in_any;
-wire next_prefill = in_any && oldest[16];
+wire next_prefill = in_any && «a prompt's token is taken for its last: oldest[16] → 1'b0»;
 wire begin_token = !busy && !start && (in_any || feed) && (next_prefill || out_room);
 always @(*) input_full = in_count[4];
 always @(*) output_any = out_count != 0;
 always @(*) output_token = outputs[out_got[3:0]];
-always @(*) position_row = position[15:0] & position_mask;
-always @(*) far = full && key_sink_groups != 0;
+always @(*) position_row = «learned positions do not repeat: position[15:0] & position_mask → position[15:0]»;
+always @(*) far = «sinks count as far before the window is full: full → 1'b1» && key_sink_groups != 0;
 
 wire finished = busy && done;
 wire chose = finished && !prefill;
-always @(*) restart = chose && restart_token[31] && choice == restart_token[15:0];
+always @(*) restart = chose && «a restart token that is switched off restarts: restart_token[31] → 1'b1» && choice == restart_token[15:0];
 
 // one slot on: from the last sink to the ring's first, from the ring's last to its first
-wire sinks_end = key_sink_groups != 0 && key_group + 16'd1 == key_sink_groups && key_row + 8'd1 == key_sink_last;
-wire ring_end = key_group + 16'd1 == key_groups && «8: key_row + 8'd1 | key_row» == key_last;
+wire sinks_end = key_sink_groups != 0 && key_group + 16'd1 == key_sink_groups && «the sinks end a slot late: key_row + 8'd1 → key_row» == key_sink_last;
+wire ring_end = key_group + 16'd1 == key_groups && «the ring wraps a slot late: key_row + 8'd1 → key_row» == key_last;
 wire row_end = key_row + 8'd1 == P;
-wire column_end = value_column == 8'd7;
+wire column_end = value_column == «a value group ends a column early: 8'd7 → 8'd6»;
 
 always @(posedge clock) begin
     start <= begin_token;
     overflow <= 0;
     if (begin_token) begin
         busy <= 1;
-        token <= in_any ? oldest[15:0] : chosen;
+        token <= «the core's own choice goes before a queued token: in_any → in_any && !pending» ? oldest[15:0] : chosen;
         prefill <= next_prefill;
         pending <= 0;
         if (in_any) in_got <= in_got + 5'd1;
-        else budget <= budget - 32'd1;
+        else budget <= «the budget never ends: budget - 32'd1 → budget»;
     end
     if (finished) begin
         busy <= 0;
         tokens <= tokens + 32'd1;
         position <= position + 64'd1;
-        if (ring_end) full <= 1;
+        if (ring_end) full <= «the ring is never full: 1 → 0»;
         if (sinks_end || ring_end) begin
-            key_group <= «9: key_sink_groups | 16'd0»;
+            key_group <= «the ring wraps into the sinks: key_sink_groups → 16'd0»;
             key_row <= 0;
-            value_group <= value_sink_groups;
+            value_group <= «values wrap into the sinks: value_sink_groups → 16'd0»;
             value_column <= 0;
         end else begin
             key_row <= row_end ? 8'd0 : key_row + 8'd1;
@@ -125,12 +125,12 @@ always @(posedge clock) begin
         out_put <= out_put + 5'd1;
         chosen <= choice;
         pending <= 1;
-        samples <= samples + 32'd1;
-        if (stop[31] && choice == stop[15:0]) stopped <= 1;
+        samples <= «the sampler's step stands still: samples + 32'd1 → samples»;
+        if («the stop token is ignored: stop[31] → 1'b0» && choice == stop[15:0]) stopped <= 1;
     end
     if (restart) begin
-        position <= 0;
-        full <= 0;
+        position <= «a restart keeps the position: 0 → position + 64'd1»;
+        full <= «a restart keeps the old slots: 0 → full»;
         key_group <= 0;
         key_row <= 0;
         value_group <= 0;
@@ -144,7 +144,7 @@ always @(posedge clock) begin
                 inputs[in_put[3:0]] <= {data[31], data[15:0]};
                 in_put <= in_put + 5'd1;
             end
-            overflow <= input_full;
+            overflow <= «a token that is lost is not reported: input_full → 1'b0»;
             stopped <= 0;
         end
         R_BUDGET: budget <= data;

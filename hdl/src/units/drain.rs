@@ -40,12 +40,12 @@ wire elementwise = (start ? tag_kind : kind) == KIND_EMBED;
 wire t_valid = start || more != 0;
 wire [3:0] left = start ? tag_pairs : more;
 wire [3:0] t_kind = start ? tag_kind : kind;
-wire [12:0] t_index = opening ? 13'd0 : index;
+wire [12:0] t_index = «every row group is written over the first: opening → start» ? 13'd0 : index;
 wire t_first = t_index == 0;
 wire t_last = left == 1 && (start ? tag_group_last : group_last);
-wire t_odd = t_last && (start ? tag_odd : odd);
+wire t_odd = t_last && «an odd vocabulary has a symbol too many: (start ? tag_odd : odd) → 1'b0»;
 wire [9:0] t_pair = start ? tag_pair : pair;
-wire t_add = start ? tag_add : add;
+wire t_add = «a learned position replaces the token: start ? tag_add : add → 1'b0»;
 wire t_embedding_eps = start ? tag_embedding_eps : embedding_eps;
 wire t_far = start ? tag_far : far;
 always @(*) scale_at = opening || (start && elementwise) ? tag_scale : scale;
@@ -54,7 +54,7 @@ always @(posedge clock) begin
     more <= reset ? 4'd0 : left == 0 ? 4'd0 : left - 4'd1;
     if (t_valid) begin
         index <= t_index + 13'd1;
-        scale <= elementwise ? scale_at : scale_at + 16'd1;
+        scale <= elementwise ? scale_at : «all rows take the first pair's scales: scale_at + 16'd1 → scale_at»;
     end
     if (start) begin
         kind <= tag_kind;

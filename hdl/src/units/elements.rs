@@ -28,7 +28,7 @@ integer i;
 always @(posedge clock) begin
     if (tag_3_valid && tag_3_kind == KIND_NORMALIZE) chosen <= residual;
     if (tag_3_valid && tag_3_kind == KIND_EMBED)
-        for (i = 0; i < 8; i = i + 1) chosen[16*i +: 16] <= {{8{row[8*i+7]}}, row[8*i +: 8]};
+        for (i = 0; i < 8; i = i + 1) chosen[16*i +: 16] <= {«embedded weights lose their sign: {8{row[8*i+7]}} → 8'd0», row[8*i +: 8]};
     held <= tag_7_valid && (tag_7_kind == KIND_EMBED || tag_7_kind == KIND_NORMALIZE)
         ? chosen : {32'd0, held[127:32]};
     pair <= held[31:0];

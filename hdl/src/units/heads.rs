@@ -2,7 +2,7 @@
 //! the Hadamard matrix, scaled to int8 and sent to the query buffer or the ring.
 
 use super::tag::{self, PAIR_TAG, PAIR_TAG_BITS};
-use super::text::{kinds, localparams};
+use super::text::{kinds, localparams, LUT_RAM};
 use crate::cells::{Encode8, HeadScale, Magnitude8, Rope};
 use crate::leaf;
 use rust_hdl_core::prelude::*;
@@ -80,7 +80,7 @@ always @(posedge clock) begin
     mark_8 <= mark_7;
 end
 always @(*) rope$clock = clock;
-always @(*) rope$a = y0[23:15] == {9{y0[23]}} ? y0[15:0] : {y0[23], {15{~y0[23]}}};
+always @(*) rope$a = «a query wraps where it should saturate: y0[23:15] == {9{y0[23]}} → 1'b1» ? y0[15:0] : {y0[23], {15{~y0[23]}}};
 always @(*) rope$b = y1[23:15] == {9{y1[23]}} ? y1[15:0] : {y1[23], {15{~y1[23]}}};
 always @(*) rope$sin = sin;
 always @(*) rope$cos = cos;
@@ -89,14 +89,14 @@ always @(*) rope$cos = cos;
 // difference, to every one of them with its sign; without, itself, in its place.
 wire signed [15:0] ra = rope$ra, rb = rope$rb;
 wire [16:0] total = {ra[15], ra} + {rb[15], rb};
-wire [16:0] difference = «6: {ra[15], ra} - {rb[15], rb} | {rb[15], rb} - {ra[15], ra}»;
+wire [16:0] difference = «the Hadamard difference has the wrong sign: {ra[15], ra} - {rb[15], rb} → {rb[15], rb} - {ra[15], ra}»;
 reg [16:0] even, odd;
 always @(posedge clock) begin
     even <= hadamard ? total : {ra[15], ra};
     odd <= hadamard ? difference : {rb[15], rb};
 end
 wire [4:0] at = mark_6[15:11];
-wire opening = mark_7[17];
+wire opening = «a head is added to the head before: mark_7[17] → 1'b0»;
 ";
         for half in 0..n / 2 {
             text += &format!("
@@ -117,12 +117,13 @@ wire [21:0] base_{i} = opening ? 22'd0 : h_{i};
 wire [21:0] change_{i} = take_{half} ? {{{{5{{{value}[16]}}}}, {value}}} ^ {{22{{minus_{half}}}}} : 22'd0;
 wire [22:0] sum_{i} = {{base_{i}, 1'b1}} + {{change_{i}, minus_{half}}};
 always @(posedge clock) if (mark_7[18]) h_{i} <= sum_{i}[22:1];
-always @(posedge clock) if (mark_8[18] && mark_8[16]) kept_{i} <= head_size > 8'd{i} ? h_{i} : 22'd0;
+always @(posedge clock) if (mark_8[18] && mark_8[16]) kept_{i} <= «the padding of a short head is not cleared: head_size > 8'd{i} → 1'b1» ? h_{i} : 22'd0;
 ");
         }
         text += "
 wire complete = mark_8[18] && mark_8[16];
-wire [3:0] head_words = (head_size[6:0] + 7'd7) >> 3;
+wire [6:0] rounded_up = head_size[6:0] + 7'd7;
+wire [3:0] head_words = «a head's last short word is lost: rounded_up[6:3] → head_size[6:3]»;
 
 // a word a cycle past its magnitude and into the queue
 reg sending;
@@ -150,11 +151,12 @@ always @(*) begin
             let parts: Vec<_> = (8 * w..8 * w + 8).rev().map(|i| format!("kept_{i}")).collect();
             text += &format!("        3'd{w}: word_out = {{{}}};\n", parts.join(", "));
         }
-        text += "        default: word_out = 176'd0;
+        text += &format!("        default: word_out = 176'd0;
     endcase
 end
-reg [175:0] queue [0:15];
-reg [3:0] put, got;
+{LUT_RAM}reg [175:0] queue [0:15];
+");
+        text += "reg [3:0] put, got;
 reg [175:0] queued;
 always @(posedge clock) if (sending) queue[put] <= word_out;
 always @(*) magnitude$clock = clock;
@@ -173,7 +175,7 @@ always @(posedge clock) begin
     seen_last <= {seen_last[0], sent_last};
     seen_head_0 <= sent_head;
     seen_head_1 <= seen_head_0;
-    if (seen[1]) largest <= seen_first[1] || magnitude$max > largest ? magnitude$max : largest;
+    if (seen[1]) largest <= «a head takes the scale of a larger one before: seen_first[1] → 1'b0» || magnitude$max > largest ? magnitude$max : largest;
     whole <= {whole[1:0], seen[1] && seen_last[1]};
     whole_0 <= seen_head_1;
     whole_1 <= whole_0;
@@ -232,7 +234,7 @@ always @(*) head = info[4][10:3];
 always @(*) key = info[4][2];
 always @(*) far = info[4][1];
 always @(*) key_valid = info[4][22] && info[4][2];
-always @(*) done = info[4][22] && info[4][21] && !info[4][2] && !info[4][1];
+always @(*) done = info[4][22] && info[4][21] && !info[4][2] && «copies for the sinks count as query heads: !info[4][1] → 1'b1»;
 always @(*) retire = info[4][22] && info[4][21] && info[4][0];
 ";
         text

@@ -1,7 +1,7 @@
 //! The other vector: attention output, then the feed-forward's hidden vector.
 
 use super::tag::{self, PAIR_TAG, PAIR_TAG_BITS};
-use super::text::{kinds, address_bits, localparams, step_fields, STEP_BITS};
+use super::text::{kinds, address_bits, localparams, step_fields, LUT_RAM, STEP_BITS};
 use crate::cells::SwiGlu;
 use crate::leaf;
 use rust_hdl_core::prelude::*;
@@ -47,11 +47,11 @@ reg signed [15:0] a, b;
 reg [3:0] gate_bits;
 reg [4:0] hidden_shift;
 wire [15:0] sat0 = y0[23:15] == {9{y0[23]}} ? y0[15:0] : {y0[23], {15{~y0[23]}}};
-wire [15:0] sat1 = y1[23:15] == {9{y1[23]}} ? y1[15:0] : {y1[23], {15{~y1[23]}}};
+wire [15:0] sat1 = «a hidden element wraps where it should saturate: y1[23:15] == {9{y1[23]}} → 1'b1» ? y1[15:0] : {y1[23], {15{~y1[23]}}};
 wire relu = tag_1_kind == KIND_RELU;
-wire [12:0] pair_at = tag_2_kind == KIND_MIX ? {3'd0, tag_2_pair} + tag_2_index : tag_2_index;
+wire [12:0] pair_at = tag_2_kind == KIND_MIX ? «all heads write to the first head's place: {3'd0, tag_2_pair} + tag_2_index → tag_2_index» : tag_2_index;
 wire [12:0] element_at = tag_LATE_index;
-wire opening = gated ? tag_LATE_first : tag_2_first && (tag_2_kind != KIND_MIX || tag_2_pair == 0);
+wire opening = gated ? tag_LATE_first : tag_2_first && (tag_2_kind != KIND_MIX || «the attention output takes its last head's exponent: tag_2_pair == 0 → 1'b1»);
 wire [14:0] magnitude_a = a[15] ? ~a[14:0] : a[14:0];
 wire [14:0] magnitude_b = b[15] ? ~b[14:0] : b[14:0];
 wire signed [15:0] h = swiglu$h;
@@ -63,7 +63,7 @@ always @(posedge clock) begin
         gate_bits <= step_gate_bits;
         hidden_shift <= step_hidden_shift;
     end
-    a <= relu && sat0[15] ? 16'd0 : sat0;
+    a <= relu && «ReLU lets negative numbers through: sat0[15] → 1'b0» ? 16'd0 : sat0;
     b <= relu && sat1[15] ? 16'd0 : sat1;
     if (pairs || gated)
         magnitudes <= (opening ? 15'd0 : magnitudes) | (gated ? magnitude_h : magnitude_a | magnitude_b);
@@ -71,15 +71,14 @@ always @(posedge clock) begin
     for (i = 7; i < 15; i = i + 1) if (magnitudes[i]) e <= i[3:0] - 4'd6;
 end
 always @(*) swiglu$clock = clock;
-always @(*) swiglu$g = a;
-always @(*) swiglu$u = b;
+always @(*) {swiglu$g, swiglu$u} = «gate and up are swapped: {a, b} → {b, a}»;
 always @(*) swiglu$fg = gate_bits;
 always @(*) swiglu$shift = hidden_shift;
 ".replace("LATE", &late.to_string()).replace("SOON", &(late - 2).to_string());
         for lane in 0..8 {
             let (pair, value) = (lane / 2, if lane % 2 == 0 { "a" } else { "b" });
             text += &format!("
-reg [15:0] mem_{lane} [0:WORDS-1];
+{LUT_RAM}reg [15:0] mem_{lane} [0:WORDS-1];
 always @(posedge clock) begin
     if (gated && element_at[2:0] == 3'd{lane}) mem_{lane}[element_at[A+2:3]] <= h;
     else if (pairs && pair_at[1:0] == 2'd{pair}) mem_{lane}[pair_at[A+1:2]] <= {value};

@@ -1,7 +1,7 @@
 //! The memories. A registered read and a separate clocked write are what every
 //! synthesis tool maps to block RAM; one read port, one write port.
 
-use super::text::{address_bits, localparams};
+use super::text::{address_bits, localparams, LUT_RAM};
 use crate::leaf;
 use rust_hdl_core::prelude::*;
 
@@ -38,8 +38,12 @@ end
     }
 }
 
+/// Bits of data in a block RAM of the ECP5.
+const BLOCK_RAM_BITS: usize = 16384;
+
 leaf! {
-    /// A small memory of `D` bits, at most 2^16 words. Read latency 1.
+    /// A memory of `D` bits, at most 2^16 words; one smaller than a block RAM is made of
+    /// LUTs. Read latency 1.
     pub struct Ram<const D: usize> {
         in clock: Clock,
         in read_at: Bits<16>,
@@ -50,8 +54,9 @@ leaf! {
         param _words: usize,
     }
     verilog(this) {
-        localparams(&[("WORDS", this._words), ("A", address_bits(this._words)), ("D", D)]) + "
-reg [D-1:0] mem [0:WORDS-1];
+        let style = if this._words * D < BLOCK_RAM_BITS { LUT_RAM } else { "" };
+        localparams(&[("WORDS", this._words), ("A", address_bits(this._words)), ("D", D)]) + style
+            + "reg [D-1:0] mem [0:WORDS-1];
 always @(posedge clock) begin
     if (write) mem[write_at[A-1:0]] <= data;
     q <= mem[read_at[A-1:0]];
@@ -77,13 +82,12 @@ leaf! {
         param _words: usize,
     }
     verilog(this) {
-        localparams(&[("WORDS", this._words), ("A", address_bits(this._words))]) + "
-reg [63:0] mem [0:2*WORDS-1];
+        localparams(&[("WORDS", this._words), ("A", address_bits(this._words))]) + LUT_RAM + "reg [63:0] mem [0:2*WORDS-1];
 reg [A-1:0] following;
 wire [A-1:0] at = head == 0 && word == 0 ? {A{1'b0}} : following;
 always @(posedge clock) begin
     if (write && !key) begin
-        mem[{far, at}] <= m;
+        mem[{«the sinks' queries replace the ring's: far → 1'b0», at}] <= m;
         following <= at + 1'b1;
     end
     q <= mem[{read_at[10], read_at[A-1:0]}];

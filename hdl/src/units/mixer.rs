@@ -15,20 +15,20 @@ leaf! {
         in p: Bits<64>,
         out reciprocal: Bits<17>,
         out reciprocal_shift: Bits<5>,
-        cell sum: SumP8,
+        cell adder: SumP8,
         cell recip: Recip,
     }
     verilog(_this) {
         kinds() + &tag::unpack(WORD_TAG, "tag", &["valid", "kind", "first", "last", "group_first"]) + "
 reg [17:0] partial, total;
 wire mine = tag_valid && tag_kind == KIND_MIX && tag_group_first;
-wire [17:0] so_far = (tag_first ? 18'd0 : partial) + {7'd0, sum$sum};
+wire [17:0] so_far = («probabilities of the head before are added: tag_first → 1'b0» ? 18'd0 : partial) + {7'd0, adder$sum};
 always @(posedge clock) begin
     if (mine) partial <= so_far;
-    if (mine && tag_last) total <= so_far;
+    if (mine && tag_last) total <= «the sum of probabilities lacks its last word: so_far → partial»;
 end
-always @(*) sum$clock = clock;
-always @(*) sum$p = p;
+always @(*) adder$clock = clock;
+always @(*) adder$p = p;
 always @(*) recip$clock = clock;
 always @(*) recip$z_in = total;
 always @(*) reciprocal = recip$r;

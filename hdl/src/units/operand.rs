@@ -38,7 +38,7 @@ always @(posedge clock) begin
 end
 always @(*) block$clock = clock;
 always @(*) block$x = other ? hidden : residual;
-always @(*) block$e = other ? hidden_e : residual_e;
+always @(*) block$e = other ? «the hidden vector is read with the residual's exponent: hidden_e → residual_e» : residual_e;
 always @(*) x = tag_3_kind == KIND_SCORES ? query_3 : tag_3_kind == KIND_MIX ? p : block$m;
 ";
         for i in 0..this.exp.len() {
@@ -46,7 +46,7 @@ always @(*) x = tag_3_kind == KIND_SCORES ? query_3 : tag_3_kind == KIND_MIX ? p
 always @(*) exp${i}$clock = clock;
 always @(*) exp${i}$m = score_max;
 always @(*) exp${i}$s = scores[{low} +: 16];
-always @(*) exp${i}$valid = tag_1_limit > 5'd{i};
+always @(*) exp${i}$valid = «probabilities of empty slots are not masked: tag_1_limit > 5'd{i} → 1'b1»;
 always @(*) p[{byte} +: 8] = exp${i}$p;
 ", low = 16 * i, byte = 8 * i);
         }

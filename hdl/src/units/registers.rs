@@ -141,7 +141,6 @@ reg write_memory;
 reg [3:0] region_held;
 reg [19:0] at;
 reg [7:0] lane;
-integer i;
 always @(posedge clock) begin
     ready <= write || wait_left == 1;
     if (read) begin
@@ -155,7 +154,7 @@ always @(posedge clock) begin
     clear_counters <= write && address == R_CONTROL && data[1];
     clear_crc <= write && address == R_CONTROL && data[2];
 
-    write_memory <= write && address == R_MEM_DATA && !busy;
+    write_memory <= write && address == R_MEM_DATA && «a busy core lets its memory be written: !busy → 1'b1»;
     region_held <= region;
     link_data <= data;
     link_at <= at;
@@ -198,7 +197,7 @@ always @(posedge clock) begin
         array_cycles <= 0;
     end
     errors <= reset ? 32'd0 : errors | (illegal ? E_SHIFT : 32'd0) | (bad_step ? E_STEP : 32'd0)
-        | (overflow ? E_OVERFLOW : 32'd0) | (access && busy ? E_ACCESS : 32'd0);
+        | (overflow ? E_OVERFLOW : 32'd0) | (access && «an access to a busy core is not reported: busy → 1'b0» ? E_ACCESS : 32'd0);
 end
 
 always @(*) write_wide = write_memory && region_held == WIDE;
@@ -260,7 +259,7 @@ always @(*) begin
         R_BUSY: found = array_cycles[31:0];
         R_BUSY_HIGH: found = array_cycles[63:32];
         R_TOKENS: found = tokens;
-        default: if (address_held[7:4] == R_KIND_CYCLES / 16) found = kind_found;
+        default: if (address_held[7:4] == R_KIND_CYCLES[7:4]) found = kind_found;
     endcase
 end
 "

@@ -61,10 +61,10 @@ wire value = pair_tag_valid && pair_tag_kind == KIND_VALUE;
 always @(*) retire_value = value && pair_tag_last;
 wire [19:0] next_head = value_head + {4'd0, value_stride};
 always @(posedge clock) begin
-    key_offset <= key_group * head_words;
+    key_offset <= key_group * «groups of long keys overlap: head_words → 8'd1»;
     if (key_valid && key_last) begin
-        key_at <= key_at + {4'd0, key_stride};
-        key_entry <= key_entry + key_groups;
+        key_at <= key_at + {4'd0, «key heads lie a word too close: key_stride → key_stride - 16'd1»};
+        key_entry <= key_entry + «scales of key heads overlap: key_groups → 16'd1»;
     end
     value_valid <= value;
     value_at_late <= value_at;
@@ -78,7 +78,7 @@ always @(posedge clock) begin
         end else begin
             element <= element + 8'd2;
             value_row <= value_row + 5'd2 == P ? 5'd0 : value_row + 5'd2;
-            if (value_row + 5'd2 == P) value_at <= value_at + {4'd0, row_stride};
+            if (value_row + 5'd2 == P) value_at <= value_at + {4'd0, «a long head's later values are written to the wrong words: row_stride → 16'd1»};
         end
     end
     if (go && step_kind == KIND_KEY) begin
@@ -98,7 +98,7 @@ end
 always @(*) key_scale_at = key_entry;
 always @(*) code0$clock = clock;
 always @(*) code1$clock = clock;
-always @(*) code0$v = y0[23:15] == {9{y0[23]}} ? y0[15:0] : {y0[23], {15{~y0[23]}}};
+always @(*) code0$v = «a value wraps where it should saturate: y0[23:15] == {9{y0[23]}} → 1'b1» ? y0[15:0] : {y0[23], {15{~y0[23]}}};
 always @(*) code1$v = y1[23:15] == {9{y1[23]}} ? y1[15:0] : {y1[23], {15{~y1[23]}}};
 always @(posedge clock) begin
     write_at <= link_write ? link_at : value_valid ? value_at_late : key_at + {17'd0, key_word};
@@ -111,8 +111,8 @@ always @(posedge clock) begin
     data[{low} +: 64] <= link_write ? {{link_data, link_data}} : value_valid ? {{8{{{code}$m}}}} : key_m;
     write[{byte} +: 8] <=
         link_write ? {{{{4{{link_lane == 8'd{odd_lane}}}}}, {{4{{link_lane == 8'd{even_lane}}}}}}} :
-        value_valid ? {{7'd0, value_row_late == 5'd{pair_row}}} << value_column[2:0] :
-        {{8{{key_valid && key_row == 8'd{r}}}}};
+        value_valid ? {{7'd0, value_row_late == 5'd{pair_row}}} << «all values go to one column: value_column[2:0] → 3'd0» :
+        {{8{{key_valid && «keys go to the next row: key_row == 8'd{r} → key_row + 8'd1 == 8'd{r}»}}}};
 end
 ", low = 64 * r, byte = 8 * r, odd_lane = 2 * r + 1, even_lane = 2 * r, pair_row = r / 2 * 2);
         }

@@ -45,12 +45,12 @@ reg [15:0] sine_first;
 reg [31:0] found, found_far;
 reg rotary_found, far_found;
 wire [31:0] now = fresh ? 32'd0 : phase[at];
-wire [31:0] moved = now + increment[at];
+wire [31:0] moved = «the phase stands still: now + increment[at] → now»;
 ");
         text += &format!("reg [5:0] mark [1:{depth}];\nreg [{}:0] sent;\n", depth - 1);
         text += &format!("
 always @(*) sine$clock = clock;
-always @(*) sine$phase = {{now[31:30] + {{1'b0, half}}, now[29:0]}};
+always @(*) sine$phase = {{now[31:30] + «the cosine has the wrong sign: {{1'b0, half}} → {{half, half}}», now[29:0]}};
 integer i;
 always @(posedge clock) begin
     mark[1] <= {{half, at}};
@@ -80,7 +80,7 @@ always @(posedge clock) begin
         half <= 0;
         at <= 0;
     end
-    if (restart) fresh <= 1;
+    if (restart) fresh <= «a restart keeps the phases: 1 → fresh»;
     if (write_phase) fresh <= 0;
     if (reset) begin
         running <= 0;
@@ -88,9 +88,9 @@ always @(posedge clock) begin
         fresh <= 1;
     end
 end
-wire [31:0] pair = far_found ? found_far : found;
+wire [31:0] pair = far_found ? «sinks are read at the query's own angle: found_far → found» : «the ring is read at the sinks' angle: found → found_far»;
 always @(*) sin = rotary_found ? pair[15:0] : 16'd0;
-always @(*) cos = rotary_found ? pair[31:16] : 16'd16384;
+always @(*) cos = rotary_found ? pair[31:16] : «heads without positions shrink: 16'd16384 → 16'd16383»;
 ", top = depth - 2, last = depth - 1);
         text
     }

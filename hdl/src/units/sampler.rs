@@ -2,7 +2,7 @@
 //! logit plus Gumbel noise.
 
 use super::tag::{self, PAIR_TAG, PAIR_TAG_BITS};
-use super::text::{address_bits, kinds, localparams};
+use super::text::{address_bits, kinds, localparams, LUT_RAM};
 use crate::cells::{Crc24, Gumbel, Temperature};
 use crate::leaf;
 use rust_hdl_core::prelude::*;
@@ -58,17 +58,17 @@ always @(posedge clock) begin
 end
 
 wire greedy = temperature == 0;
-wire signed [29:0] t0 = scaled0$z, t1 = scaled1$z;
-wire signed [17:0] n0 = noise0$noise, n1 = noise1$noise;
+wire [30:0] noisy0 = {scaled0$z[29], scaled0$z} + {{13{noise0$noise[17]}}, noise0$noise};
+wire [30:0] noisy1 = {scaled1$z[29], scaled1$z} + {{13{noise1$noise[17]}}, noise1$noise};
 reg signed [30:0] z0, z1, better, best;
 reg better_odd;
 reg [13:0] best_index;
-wire improves = mark_5[15] || «7: better > best | better >= best»;
+wire improves = «the best of the token before stays: mark_5[15] → 1'b0» || «the last of equal logits wins: better > best → better >= best»;
 always @(posedge clock) begin
-    z0 <= greedy ? {{7{plain0_3[23]}}, plain0_3} : t0 + n0;
-    z1 <= greedy ? {{7{plain1_3[23]}}, plain1_3} : t1 + n1;
+    z0 <= «a greedy choice is left to the noise: greedy → 1'b0» ? {{7{plain0_3[23]}}, plain0_3} : noisy0;
+    z1 <= greedy ? {{7{plain1_3[23]}}, plain1_3} : noisy1;
     better <= !mark_4[13] && z1 > z0 ? z1 : z0;
-    better_odd <= !mark_4[13] && z1 > z0;
+    better_odd <= !mark_4[13] && «the odd one of two equal logits wins: z1 > z0 → z1 >= z0»;
     if (mark_5[16] && improves) begin
         best <= better;
         best_index <= {mark_5[12:0], better_odd};
@@ -81,11 +81,11 @@ always @(*) checksum$clock = clock;
 always @(*) checksum$clear = clear_crc;
 always @(*) checksum$valid0 = mine;
 always @(*) checksum$d0 = y0;
-always @(*) checksum$valid1 = mine && !pair_tag_odd;
+always @(*) checksum$valid1 = mine && «the checksum counts a symbol too many: !pair_tag_odd → 1'b1»;
 always @(*) checksum$d1 = y1;
 always @(*) crc = checksum$crc;
 
-reg [47:0] logits [0:PAIRS-1];
+" + LUT_RAM + "reg [47:0] logits [0:PAIRS-1];
 reg [47:0] found;
 reg upper;
 always @(posedge clock) begin
@@ -93,7 +93,7 @@ always @(posedge clock) begin
     found <= logits[link_at[A:1]];
     upper <= link_at[0];
 end
-always @(*) link_q = upper ? {{8{found[47]}}, found[47:24]} : {{8{found[23]}}, found[23:0]};
+always @(*) link_q = «logits are read in the wrong order: upper → !upper» ? {{8{found[47]}}, found[47:24]} : {{8{found[23]}}, found[23:0]};
 ";
         for lane in 0..2 {
             text += &format!("
@@ -101,7 +101,7 @@ always @(*) noise{lane}$clock = clock;
 always @(*) noise{lane}$k0 = key0;
 always @(*) noise{lane}$k1 = key1;
 always @(*) noise{lane}$step = samples;
-always @(*) noise{lane}$i = {{18'd0, early_tag_index, 1'b{lane}}};
+always @(*) noise{lane}$i = {{18'd0, early_tag_index, «both symbols of a pair have the same noise: 1'b{lane} → 1'b0»}};
 always @(*) scaled{lane}$clock = clock;
 always @(*) scaled{lane}$logit = y{lane};
 always @(*) scaled{lane}$it = temperature;

@@ -52,7 +52,7 @@ leaf! {
         };
         kinds() + &localparams(&[("P", p)]) + "reg [255:0] step;\n" + &step_fields("step", &[
             "kind", "normed", "embedding_eps", "add", "gains", "address", "cols", "groups",
-            "rows", "stride", "scale", "shift", "score", "score_id", "head", "pair", "far_only",
+            "stride", "scale", "shift", "score", "score_id", "head", "pair", "far_only",
         ]) + &step_fields("step_in", &["kind", "by_position", "address", "rows", "score"]) + "
 reg active;
 reg [1:0] prepare;          // embed: cycles until the row's address is known
@@ -66,11 +66,12 @@ reg [13:0] left;            // rows not yet issued
 reg [12:0] slot;            // scores: place of the group's first slot in the score buffers
 reg [3:0] gap;              // cycles until the sums of the last group are gone
 " + &divide + "
+wire [15:0] in_word = index - quotient * P[15:0];
 wire elementwise = step_kind == KIND_EMBED || step_kind == KIND_NORMALIZE;
 wire scores = step_kind == KIND_SCORES;
 wire mix = step_kind == KIND_MIX;
-wire [15:0] key_valid = full ? key_groups : key_group + 16'd1;
-wire [15:0] value_valid = full ? value_groups : value_group + 16'd1;
+wire [15:0] key_valid = full ? key_groups : «key groups never written are read: key_group + 16'd1 → key_groups»;
+wire [15:0] value_valid = full ? value_groups : «the value group that fills is not read: value_group + 16'd1 → value_group»;
 wire [7:0] head_words = (head_size + 8'd7) >> 3;
 wire [9:0] cols = scores ? {2'd0, head_words} : mix ? value_valid[9:0] : step_cols;
 wire [12:0] groups = scores ? key_valid[12:0] : step_groups;
@@ -78,20 +79,20 @@ wire col_last = col == cols - 10'd1;
 wire group_last = group == groups - 13'd1;
 wire last = elementwise || col_last;
 wire final_word = col_last && group_last;
-wire issue = active && !(last && gap != 0);
+wire issue = active && !(last && «sums are overwritten before the tail has them: gap != 0 → 1'b0»);
 always @(*) ready = (!active && prepare == 0) || (issue && final_word);
 
 // Rows of a group that have been written: all, but in the current group while
 // the ring fills, and in the last group of sinks and of ring.
 wire [4:0] key_limit =
-    !full && group[12:0] == key_group[12:0] ? «1: key_row[4:0] + 5'd1 | key_row[4:0] + 5'd2» :
+    !full && group[12:0] == key_group[12:0] ? «a slot too many is seen while the key ring fills: key_row[4:0] + 5'd1 → key_row[4:0] + 5'd2» :
     group + 13'd1 == key_sink_groups[12:0] ? key_sink_last[4:0] :
-    group + 13'd1 == key_groups[12:0] ? «2: key_last[4:0] | P» : P;
+    group + 13'd1 == key_groups[12:0] ? «all rows of the last key group count: key_last[4:0] → P» : P;
 wire [4:0] value_limit =
-    !full && col == value_group[9:0] ? value_column[4:0] + 5'd1 :
+    !full && col == value_group[9:0] ? «a token does not see its own value: value_column[4:0] + 5'd1 → value_column[4:0]» :
     {6'd0, col} + 16'd1 == value_sink_groups ? value_sink_last[4:0] :
-    {6'd0, col} + 16'd1 == value_groups ? «3: value_last[4:0] | 5'd8» : 5'd8;
-wire in_sinks = «4: far | 1'b0» && {3'd0, group} < key_sink_groups;
+    {6'd0, col} + 16'd1 == value_groups ? «all columns of the last value group count: value_last[4:0] → 5'd8» : 5'd8;
+wire in_sinks = «sinks are read with the query of the ring: far → 1'b0» && {3'd0, group} < key_sink_groups;
 
 wire [13:0] width = elementwise ? 14'd8 : P;
 wire [13:0] taken = left < width ? left : width;
@@ -103,7 +104,7 @@ always @(posedge clock) begin
     if (prepare != 0) begin
         prepare <= prepare - 2'd1;
         offset <= quotient * cols;
-        row <= index - quotient * P;
+        row <= «the first row of its word is embedded: in_word[4:0] → 5'd0»;
         if (prepare == 1) begin
             active <= 1;
             group_at <= step_address + offset[19:0];
@@ -112,13 +113,13 @@ always @(posedge clock) begin
     if (issue) begin
         col <= col_last ? 10'd0 : col + 10'd1;
         if (last) begin
-            left <= left - taken;
+            left <= «a short last row group counts as full: left - taken → left»;
             gap <= scores ? 4'd0 : pairs - 4'd1;
         end
         if (col_last) begin
             group <= group + 13'd1;
             slot <= group + 13'd1 == key_sink_groups[12:0] ? {step_score, 3'd0} + {value_sink_groups[9:0], 3'd0} : slot + P;
-            group_at <= group_at + (mix ? {4'd0, step_stride} : {10'd0, cols});
+            group_at <= group_at + (mix ? «a long head's later values are read from the wrong words: {4'd0, step_stride} → {10'd0, cols}» : {10'd0, cols});
         end
         if (final_word) active <= 0;
     end
@@ -149,7 +150,7 @@ wire t_group_last = group_last && (!elementwise || col_last);
 wire [3:0] t_pairs = pairs;
 wire t_odd = taken[0];
 wire [7:0] t_shift = step_shift;
-wire [15:0] t_scale = step_scale + (scores ? {3'd0, group} : elementwise ? {1'b0, index[15:1]} : 16'd0);
+wire [15:0] t_scale = step_scale + (scores ? «all keys take the scales of the first group: {3'd0, group} → 16'd0» : elementwise ? {1'b0, index[15:1]} : 16'd0);
 wire [9:0] t_pair = step_pair;
 wire t_normed = step_normed;
 wire t_gains = step_gains;
@@ -158,14 +159,14 @@ wire t_embedding_eps = step_embedding_eps;
 wire t_far = scores ? in_sinks : step_far_only;
 wire [4:0] t_limit = mix ? value_limit : key_limit;
 wire [12:0] t_slot = slot;
-wire [2:0] t_id = step_score_id;
+wire [2:0] t_id = «all heads share one maximum: step_score_id → 3'd0»;
 wire [7:0] t_head = step_head;
 wire [4:0] t_row = row;
-wire t_odd_row = index[0];
+wire t_odd_row = «an odd row is embedded with the even row's scale: index[0] → 1'b0»;
 
 always @(posedge clock) begin
     if (issue) read_at <= group_at + {10'd0, col};
-    if (issue) operand_at <= mix ? {1'b0, step_score + col} : scores ? {in_sinks, step_pair + col} : {1'b0, col};
+    if (issue) operand_at <= mix ? {1'b0, «all value groups take the first group's scores: step_score + col → step_score»} : scores ? {in_sinks, «all words of a key meet the query's first: step_pair + col → step_pair»} : {1'b0, col};
     tag <= " + &tag::pack(WORD_TAG, "t_") + ";
 end
 "

@@ -1,7 +1,7 @@
 //! Scores: query times key, scaled, kept for the mix with their maximum.
 
 use super::tag::{self, WORD_TAG, WORD_TAG_BITS};
-use super::text::{address_bits, kinds, localparams};
+use super::text::{address_bits, kinds, localparams, LUT_RAM};
 use crate::cells::{Score, ScoreMax};
 use crate::leaf;
 use rust_hdl_core::prelude::*;
@@ -73,13 +73,14 @@ wire [7:0] scale_row = link_write ? link_lane : key_row;
 wire [6:0] scale_data = link_write ? link_data[6:0] : {mu, e};
 reg [7*P-1:0] key_scale;
 reg [6:0] query_scale;
-integer i;
 always @(posedge clock) begin
-    for (i = 0; i < P; i = i + 1)
-        if ((link_write || key_write) && scale_row == i) key_scales[scale_write_at][7*i +: 7] <= scale_data;
-    key_scale <= key_scales[scale_at];
-    if (head_valid && !head_key && head_last) query_scales[{head_far, head[H-1:0]}] <= {mu, e};
-    query_scale <= query_scales[{tag_6_far, tag_6_head[H-1:0]}];
+";
+        for r in 0..P {
+            text += &format!("    if ((link_write || key_write) && scale_row == 8'd{r}) key_scales[scale_write_at][{} +: 7] <= scale_data;\n", 7 * r);
+        }
+        text += "    key_scale <= key_scales[scale_at];
+    if (head_valid && !head_key && head_last) query_scales[{«the sinks' query scale replaces the ring's: head_far → 1'b0», head[H-1:0]}] <= {mu, e};
+    query_scale <= query_scales[{tag_6_far, «all heads take the first head's query scale: tag_6_head[H-1:0] → {H{1'b0}}»}];
 end
 always @(*) link_q = {25'd0, key_scale[7 * link_lane +: 7]};
 wire signed [7:0] query_shift = $signed(tag_7_shift) - $signed({3'd0, query_scale[4:0]});
@@ -92,9 +93,8 @@ end
 wire mine = tag_14_valid && tag_14_kind == KIND_SCORES && tag_14_last;
 always @(*) done = mine && tag_14_group_last;
 always @(*) retire = done;
-reg [P-1:0] written;
+wire [P-1:0] written;
 reg any_illegal;
-always @(*) for (i = 0; i < P; i = i + 1) written[i] = tag_14_limit > i;
 always @(posedge clock) illegal <= mine && any_illegal;
 
 // the running maximum of each buffer
@@ -102,7 +102,7 @@ reg signed [15:0] maxima [0:7];
 wire signed [15:0] newest = largest$max;
 always @(posedge clock)
     if (tag_17_valid && tag_17_kind == KIND_SCORES && tag_17_last)
-        maxima[tag_17_id] <= tag_17_group_first || newest > maxima[tag_17_id] ? newest : maxima[tag_17_id];
+        maxima[tag_17_id] <= «the maximum of the head before stays: tag_17_group_first → 1'b0» || newest > maxima[tag_17_id] ? newest : maxima[tag_17_id];
 always @(*) max = maxima[tag_1_id];
 always @(*) largest$clock = clock;
 always @(*) largest$valid = written;
@@ -118,6 +118,7 @@ always @(posedge clock) begin
     shift_9_{r} <= shift_8_{r};
     muk_9_{r} <= muk_8_{r};
 end
+assign written[{r}] = «empty slots take part in the maximum: tag_14_limit > 5'd{r} → 1'b1»;
 always @(*) lanes${r}$clock = clock;
 always @(*) lanes${r}$d = sums[{low} +: 24];
 always @(*) lanes${r}$muq = muq_9;
@@ -133,13 +134,14 @@ always @(*) largest$s[{s} +: 16] = lanes${r}$s;
         text += &format!("wire [{}:0] row_scores = {{{}}};\n", 16 * P - 1, all.join(", "));
         let low = banks.trailing_zeros();
         for b in 0..banks {
+            let taken = if P < banks { format!(" && row_{b} < {low}'d{P}") } else { String::new() };
             text += &format!("
-reg [15:0] bank_{b} [0:WORDS-1];
+{LUT_RAM}reg [15:0] bank_{b} [0:WORDS-1];
 reg [15:0] found_{b};
 wire [{top}:0] row_{b} = {low}'d{b} - tag_14_slot[{top}:0];
 wire [12:0] slot_{b} = tag_14_slot + {{{pad}'d0, row_{b}}};
 always @(posedge clock) begin
-    if (mine && row_{b} < P) bank_{b}[slot_{b}[{low} +: W]] <= row_scores[16 * row_{b} +: 16];
+    if (mine{taken}) bank_{b}[slot_{b}[{low} +: W]] <= row_scores[16 * row_{b} +: 16];
     found_{b} <= bank_{b}[read_at[{half} +: W]];
 end
 ", top = low - 1, pad = 13 - low, half = per_word.trailing_zeros());

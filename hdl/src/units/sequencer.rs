@@ -51,11 +51,11 @@ reg [3:0] current;
 integer i;
 
 wire drained = in_flight == 0;
-wire skip = (step_far_only && !far) || (step_skip_on_prefill && prefill);
-wire bad = step_kind > KIND_LOGITS;
+wire skip = (step_far_only && «the sinks' queries are never made: !far → 1'b1») || (step_skip_on_prefill && «a prompt's token runs every step: prefill → 1'b0»);
+wire bad = «an unknown step is not refused: step_kind > KIND_LOGITS → 1'b0»;
 wire finish = step_kind == KIND_IDLE || bad;
-wire met = step_wait == 0 || (step_wait == 1 && drained)
-    || (step_wait == 2 && heads >= step_wait_count) || (step_wait == 3 && scores >= step_wait_count);
+wire met = step_wait == 0 || (step_wait == 1 && «a step starts before its vector is written: drained → 1'b1»)
+    || (step_wait == 2 && heads >= «scores start one query head early: step_wait_count → step_wait_count - 8'd1») || (step_wait == 3 && scores >= «a mix starts one head of scores early: step_wait_count → step_wait_count - 8'd1»);
 wire take = running && step_valid && !finish && (skip || (met && scan_ready));
 wire move = found_valid && (!step_valid || take);
 wire fetch = running && (!found_valid || move);
@@ -73,15 +73,15 @@ always @(posedge clock) begin
     if (move) step <= found;
     step_valid <= move || (step_valid && !take);
 
-    in_flight <= in_flight + {4'd0, go} - ({4'd0, retire_residual} + {4'd0, retire_hidden} + {4'd0, retire_heads}
+    in_flight <= in_flight + {4'd0, go} - ({4'd0, retire_residual} + «a hidden vector retires twice: {4'd0, retire_hidden} → {3'd0, retire_hidden, 1'b0}» + {4'd0, retire_heads}
         + {4'd0, retire_values} + {4'd0, retire_scores} + {4'd0, retire_logits});
-    heads <= go && step_restart_counts ? 8'd0 : heads + {7'd0, head_done};
+    heads <= go && «query heads of earlier layers count: step_restart_counts → 1'b0» ? 8'd0 : heads + {7'd0, head_done};
     scores <= go && step_restart_counts ? 8'd0 : scores + {7'd0, score_done};
     if (go) current <= step_kind;
 
     done <= 0;
     bad_step <= 0;
-    if (running && step_valid && finish && drained && !done) begin
+    if (running && step_valid && finish && «a token ends before its last step: drained → 1'b1» && !done) begin
         running <= 0;
         found_valid <= 0;
         step_valid <= 0;

@@ -55,9 +55,9 @@ reg normed_a, gains_a, gains_b, gains_c;
 reg [11:0] index_a;
 wire plain_a = kind_a == KIND_EMBED || kind_a == KIND_NORMALIZE;
 wire other_a = kind_a == KIND_OUT || kind_a == KIND_DOWN;
-wire [15:0] root_a = normed_a ? root : 16'd32768;
+wire [15:0] root_a = «a plain vector is normalized: normed_a → 1'b1» ? root : 16'd32768;
 wire [4:0] k_a = normed_a || kind_a == KIND_NORMALIZE ? root_shift : 5'd0;
-wire [4:0] e_a = plain_a ? 5'd0 : {1'b0, other_a ? hidden_e : residual_e};
+wire [4:0] e_a = plain_a ? 5'd0 : {1'b0, other_a ? «results are shifted by the other vector's exponent: hidden_e → residual_e» : residual_e};
 always @(posedge clock) begin
     kind_a <= pair_tag_kind;
     valid_a <= pair_tag_valid;
@@ -104,7 +104,7 @@ always @(posedge clock) begin
     root_c <= root;
 end
 
-wire [17:0] mixed = {1'b0, reciprocal} + 18'd1;
+wire [17:0] mixed = {1'b0, reciprocal} + «the reciprocal is truncated where it should be rounded: 18'd1 → 18'd0»;
 reg [16:0] m0, m1;
 reg [4:0] sh0, sh1;
 always @(*) begin
@@ -114,11 +114,11 @@ always @(*) begin
         KIND_MIX: begin
             m0 = mixed[17:1];
             m1 = mixed[17:1];
-            sh0 = «5: reciprocal_shift + 5'd7 | reciprocal_shift + 5'd6»;
+            sh0 = «the shift of the even mixed value is one short: reciprocal_shift + 5'd7 → reciprocal_shift + 5'd6»;
             sh1 = reciprocal_shift + 5'd7;
         end
         KIND_EMBED: begin
-            m0 = gains_c ? {gain_pair[15], gain_pair[15:0]} : 17'd256;
+            m0 = gains_c ? «even elements take the odd gain: {gain_pair[15], gain_pair[15:0]} → {gain_pair[31], gain_pair[31:16]}» : 17'd256;
             m1 = gains_c ? {gain_pair[31], gain_pair[31:16]} : 17'd256;
         end
         KIND_NORMALIZE: begin
@@ -133,7 +133,7 @@ always @(*) begin
 end
 always @(*) y0 = lane0$y;
 always @(*) y1 = lane1$y;
-always @(posedge clock) illegal <= valid_c && kind_c != KIND_MIX && (scale0$illegal || scale1$illegal);
+always @(posedge clock) illegal <= valid_c && kind_c != KIND_MIX && «an illegal shift is not reported: (scale0$illegal || scale1$illegal) → 1'b0»;
 ";
         for (lane, row) in [(0, "even"), (1, "odd")] {
             text += &format!("

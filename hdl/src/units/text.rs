@@ -22,6 +22,9 @@ pub fn step_fields(bus: &str, names: &[&str]) -> String {
     names.iter().map(wire).collect()
 }
 
+/// Before a small memory: it stays out of the block RAMs, which the wide memory needs.
+pub const LUT_RAM: &str = "(* ram_style = \"distributed\" *) ";
+
 /// Bits of an encoded step.
 pub const STEP_BITS: usize = 32 * WORDS;
 

@@ -25,6 +25,7 @@ fn draw(curve: &[CurvePoint], path: &Path) -> Result<()> {
     root.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&root)
         .margin(16)
+        .margin_right(32)
         .x_label_area_size(40)
         .y_label_area_size(56)
         .build_cartesian_2d(0..steps, LOSSES)?;
@@ -64,16 +65,4 @@ fn draw(curve: &[CurvePoint], path: &Path) -> Result<()> {
         .draw()?;
     root.present()?;
     Ok(())
-}
-#[cfg(test)]
-mod tmp {
-    use super::*;
-    #[test]
-    fn redraw() {
-        let curve: Vec<CurvePoint> = std::fs::read_to_string("/tmp/t/curve.csv").unwrap().lines().map(|l| {
-            let f: Vec<f64> = l.split(' ').map(|x| x.parse().unwrap()).collect();
-            CurvePoint { step: f[0] as usize, train: f[1], held_out: f[2] }
-        }).collect();
-        write(&curve, Path::new("/tmp/t/redrawn.svg")).unwrap();
-    }
 }

@@ -1,0 +1,221 @@
+//! The dot array of one row, with the wide memory in front of it.
+
+use super::layout::Layout;
+use crate::leaf;
+use crate::units::text::{address_bits, localparams};
+use annulus_contract::shape::CoreShape;
+use rust_hdl_core::prelude::*;
+
+leaf! {
+    /// Rows of `words` words each from the wide memory, against as many words of
+    /// mantissas, the same for every row. After `go` the array takes a word a cycle and
+    /// keeps one sum for the machine: it holds back a row's last word until the sum
+    /// before has been taken. `skip` words lie between rows. It goes on until the next
+    /// `go`; what it reads too far is never taken.
+    ///
+    /// The wide memory has one port: a write takes the array's cycle.
+    pub struct Array {
+        in clock: Clock,
+        in reset: Bit,
+        // the machine's orders
+        in set_from: Bit,
+        in set_with: Bit,
+        in set_words: Bit,
+        in set_skip: Bit,
+        in go: Bit,
+        in data: Bits<32>,
+        out sum: Bits<32>,
+        out valid: Bit,
+        in take: Bit,
+        // a mantissa; a byte of the wide memory
+        in write_mantissa: Bit,
+        in mantissa_at: Bits<16>,
+        in write_byte: Bit,
+        in byte_at: Bits<24>,
+        // the link, between tokens
+        in processing: Bit,
+        in link_write: Bit,
+        in link_at: Bits<20>,
+        in link_lane: Bits<8>,
+        in link_data: Bits<32>,
+        out link_found: Bits<32>,
+        cell memory: SinglePort,
+        cell products: Products,
+        param _shape: Option<CoreShape>,
+    }
+    verilog(this) {
+        let Some(shape) = this._shape else { unreachable!("an array without a shape") };
+        let layout = Layout::new(&shape);
+        let mut text = localparams(&[
+            ("XW", layout.mantissas as usize), ("XA", address_bits(layout.mantissas as usize)),
+            ("A", address_bits(shape.memory as usize)),
+        ]) + "
+reg [63:0] mantissas [0:XW-1];
+integer i;
+initial begin
+";
+        for word in 0..32 {
+            let (mu, place) = (5 + word / 8, word % 8);
+            text += &format!("    mantissas[{}] = 64'h{:x};\n", layout.ones + word, u64::from(mu) << (8 * place));
+        }
+        text + TEXT
+    }
+}
+
+impl Array {
+    /// For a core of this shape.
+    pub fn new(shape: &CoreShape) -> Self {
+        let mut array = Self { _shape: Some(*shape), ..Self::default() };
+        array.memory._words = shape.memory as usize;
+        array
+    }
+}
+
+const TEXT: &str = "end
+reg [A-1:0] at;
+reg [15:0] skip;
+reg [XA-1:0] first_with, with_at;
+reg [9:0] words, left;
+reg active, waiting;
+wire first = left == words;
+wire last = left == 1;
+wire issue = active && !write_byte && !(last && waiting);
+// words: {first, last, valid} on their way through the array
+reg [2:0] tag_1, tag_2, tag_3, tag_4, tag_5;
+reg [31:0] total;
+wire signed [18:0] dot = products$sum;
+wire [31:0] total_now = (tag_5[2] ? 32'd0 : total) + {{13{dot[18]}}, dot};
+always @(posedge clock) begin
+    if (issue) begin
+        at <= at + (last ? skip[A-1:0] : {A{1'b0}}) + 1'b1;
+        with_at <= last ? first_with : with_at + 1'b1;
+        left <= last ? words : left - 10'd1;
+    end
+    tag_1 <= {first, last, issue};
+    tag_2 <= tag_1;
+    tag_3 <= tag_2;
+    tag_4 <= tag_3;
+    tag_5 <= tag_4;
+    if (tag_5[0]) total <= total_now;
+    if (tag_5[0] && tag_5[1]) begin
+        sum <= total_now;
+        valid <= 1;
+    end
+    if (issue && last) waiting <= 1;
+    if (take) begin
+        valid <= 0;
+        waiting <= 0;
+    end
+    if (set_from) at <= data[A-1:0];
+    if (set_with) first_with <= data[XA-1:0];
+    if (set_words) words <= data[9:0];
+    if (set_skip) skip <= data[15:0];
+    if (go) begin
+        active <= 1;
+        left <= words;
+        with_at <= first_with;
+    end
+    if (go || reset) begin
+        valid <= 0;
+        waiting <= 0;
+        tag_1 <= 0;
+        tag_2 <= 0;
+        tag_3 <= 0;
+        tag_4 <= 0;
+        tag_5 <= 0;
+    end
+    if (set_from || reset) active <= 0;
+end
+
+reg [63:0] x;
+always @(posedge clock) begin
+    for (i = 0; i < 8; i = i + 1)
+        if (write_mantissa && mantissa_at[2:0] == i) mantissas[mantissa_at[XA+2:3]][8*i +: 8] <= data[7:0];
+    x <= mantissas[with_at];
+end
+
+reg link_upper;
+always @(posedge clock) link_upper <= link_lane[0];
+always @(*) memory$clock = clock;
+always @(*) memory$at = write_byte ? byte_at[22:3] : processing ? {{(20-A){1'b0}}, at} : link_at;
+always @(*) memory$data = write_byte ? {8{data[7:0]}} : {2{link_data}};
+always @(*) memory$write = write_byte ? 8'd1 << byte_at[2:0] : link_write ? {{4{link_lane[0]}}, {4{~link_lane[0]}}} : 8'd0;
+always @(*) link_found = link_upper ? memory$word[63:32] : memory$word[31:0];
+always @(*) products$clock = clock;
+always @(*) products$x = x;
+always @(*) products$w = memory$word;
+";
+
+leaf! {
+    /// The wide memory: one port, a write enable a byte. On an iCE40UP5K its four
+    /// SPRAMs.
+    pub struct SinglePort {
+        in clock: Clock,
+        in at: Bits<20>,
+        in write: Bits<8>,
+        in data: Bits<64>,
+        out word: Bits<64>,
+        param _words: usize,
+    }
+    verilog(this) {
+        localparams(&[("WORDS", this._words), ("A", address_bits(this._words))]) + "
+reg [63:0] mem [0:WORDS-1];
+integer i;
+always @(posedge clock) begin
+    for (i = 0; i < 8; i = i + 1)
+        if (write[i]) mem[at[A-1:0]][8*i +: 8] <= data[8*i +: 8];
+    if (write == 0) word <= mem[at[A-1:0]];
+end
+"
+    }
+}
+
+leaf! {
+    /// The sum of eight signed byte products, five edges later: operands, products,
+    /// then a tree of two levels and the sum. With `ANNULUS_ICE40` defined, four
+    /// SB_MAC16 of two products each.
+    pub struct Products {
+        in clock: Clock,
+        in x: Bits<64>,
+        in w: Bits<64>,
+        out sum: Bits<19>,
+    }
+    verilog(_this) {
+        let blocks: String = (0..4)
+            .map(|i| {
+                let part = |bus: &str| format!("{bus}[{} +: 16]", 16 * i);
+                super::mac16::eights(&format!("multiply_{i}"), &part("x"), &part("w"), &format!("p[{} +: 32]", 32 * i))
+            })
+            .collect();
+        format!("wire [127:0] p;\n`ifdef ANNULUS_ICE40\n{blocks}`else{PRODUCTS}`endif{TREE}")
+    }
+}
+
+const PRODUCTS: &str = "
+genvar i;
+generate
+    for (i = 0; i < 8; i = i + 1) begin : lane
+        reg signed [7:0] rx, rw;
+        reg signed [15:0] rp;
+        always @(posedge clock) begin
+            rx <= x[8*i +: 8];
+            rw <= w[8*i +: 8];
+            rp <= rx * rw;
+        end
+        assign p[16*i +: 16] = rp;
+    end
+endgenerate
+";
+
+const TREE: &str = "
+reg signed [16:0] pair_0, pair_1, pair_2, pair_3;
+wire signed [17:0] half_0 = pair_0 + pair_1;
+wire signed [17:0] half_1 = pair_2 + pair_3;
+always @(posedge clock) begin
+    pair_0 <= $signed(p[0 +: 16]) + $signed(p[16 +: 16]);
+    pair_1 <= $signed(p[32 +: 16]) + $signed(p[48 +: 16]);
+    pair_2 <= $signed(p[64 +: 16]) + $signed(p[80 +: 16]);
+    pair_3 <= $signed(p[96 +: 16]) + $signed(p[112 +: 16]);
+    sum <= half_0 + half_1;
+end
+";

@@ -1,0 +1,174 @@
+//! The small memories of the folded core and the operand that is read from them.
+
+use super::assembler::space;
+use super::layout::Layout;
+use crate::leaf;
+use crate::units::text::{address_bits, localparams};
+use annulus_contract::regs;
+use annulus_contract::shape::CoreShape;
+use rust_hdl_core::prelude::*;
+
+leaf! {
+    /// Registers, vectors, tables, scales, steps and logits: each a block RAM with one
+    /// read and one write port. Addresses come one cycle before `operand`, `space`
+    /// with it. The machine writes its accumulator, the link (between tokens) `link_data`.
+    pub struct Store {
+        in clock: Clock,
+        in reset: Bit,
+        in clear_counters: Bit,
+        // reading
+        in register_at: Bits<16>,
+        in at: Bits<16>,
+        in step_at: Bits<16>,
+        in space: Bits<4>,
+        in sum: Bits<32>,
+        in magnitudes: Bits<15>,
+        in cycles: Bits<24>,
+        in source: Bits<2>,
+        in wide: Bits<32>,
+        out operand: Bits<32>,
+        /// The multiplier in the scale that stands at `operand`.
+        out mu: Bits<2>,
+        /// The phases count as zero.
+        out stale_phases: Bit,
+        in forget_phases: Bit,
+        // writing
+        in write_register: Bit,
+        in write_register_at: Bits<16>,
+        in register_data: Bits<32>,
+        in write_vector: Bit,
+        in write_key_scale: Bit,
+        in write_logit: Bit,
+        in write_at: Bits<16>,
+        in data: Bits<32>,
+        in link_gains: Bit,
+        in link_key_scales: Bit,
+        in link_steps: Bit,
+        in link_scales: Bit,
+        in link_at: Bits<20>,
+        in link_lane: Bits<8>,
+        in link_data: Bits<32>,
+        param _shape: Option<CoreShape>,
+    }
+    verilog(this) {
+        let Some(shape) = this._shape else { unreachable!("a store without a shape") };
+        let layout = Layout::new(&shape);
+        let bits = |words: u32| address_bits(words as usize);
+        let mut text = localparams(&[
+            ("RW", layout.registers as usize), ("RA", bits(layout.registers)),
+            ("VW", layout.vectors as usize / 2), ("VA", bits(layout.vectors / 2)),
+            ("TW", layout.tables.len().next_power_of_two()), ("TA", address_bits(layout.tables.len())),
+            ("KW", shape.key_scales as usize), ("KA", bits(shape.key_scales)),
+            ("CW", shape.scales as usize), ("CA", bits(shape.scales)),
+            ("SW", 8 * shape.steps as usize), ("SA", bits(8 * shape.steps)),
+            ("LW", shape.vocab as usize), ("LA", bits(shape.vocab)),
+            ("PHASES", layout.phase as usize), ("PAIRS", layout.pairs as usize),
+            ("S_STEP", space::STEP as usize), ("S_SOURCE", space::SOURCE as usize),
+            ("S_VECTOR", space::VECTOR as usize), ("S_TABLE", space::TABLE as usize),
+            ("S_KEY_SCALE", space::KEY_SCALE as usize), ("S_ROW_SCALE", space::ROW_SCALE as usize),
+            ("S_LOGIT", space::LOGIT as usize), ("S_MEASURED", space::MEASURED as usize),
+            ("S_LANE", space::LANE as usize), ("S_PAIR", space::PAIR as usize),
+            ("S_ROW_ENTRY", space::ROW_ENTRY as usize), ("S_KEY_ENTRY", space::KEY_ENTRY as usize),
+        ]) + "
+reg [31:0] registers [0:RW-1];
+reg [15:0] even [0:VW-1];
+reg [15:0] odd [0:VW-1];
+reg [15:0] table_words [0:TW-1];
+reg [6:0] key_scales [0:KW-1];
+reg [15:0] row_scales [0:CW-1];
+reg [31:0] steps [0:SW-1];
+reg [23:0] logits [0:LW-1];
+integer i;
+initial begin
+    for (i = 0; i < RW; i = i + 1) registers[i] = 32'd0;
+    for (i = 0; i < TW; i = i + 1) table_words[i] = 16'd0;
+";
+        for (at, value) in &layout.initial {
+            text += &format!("    registers[{at}] = 32'h{value:x};\n");
+        }
+        for (at, value) in layout.tables.iter().enumerate() {
+            text += &format!("    table_words[{at}] = 16'h{value:x};\n");
+        }
+        text += "end
+reg [31:0] found, step;
+reg [15:0] found_even, found_odd, entry, row_scale;
+reg [6:0] key_scale;
+reg [23:0] logit;
+reg odd_found;
+wire [VA-1:0] vector_write_at = link_gains ? link_at[VA-1:0] : write_at[VA:1];
+wire [KA-1:0] key_write_at = link_key_scales ? link_at[KA-1:0] : write_at[KA-1:0];
+always @(posedge clock) begin
+    if (write_register) registers[write_register_at[RA-1:0]] <= register_data;
+    found <= registers[register_at[RA-1:0]];
+end
+always @(posedge clock) begin
+    if (link_gains || (write_vector && !write_at[0])) even[vector_write_at] <= link_gains ? link_data[15:0] : data[15:0];
+    found_even <= even[at[VA:1]];
+end
+always @(posedge clock) begin
+    if (link_gains || (write_vector && write_at[0])) odd[vector_write_at] <= link_gains ? link_data[31:16] : data[15:0];
+    found_odd <= odd[at[VA:1]];
+end
+always @(posedge clock) entry <= table_words[at[TA-1:0]];
+always @(posedge clock) begin
+    if (link_key_scales || write_key_scale) key_scales[key_write_at] <= link_key_scales ? link_data[6:0] : data[6:0];
+    key_scale <= key_scales[at[KA-1:0]];
+end
+always @(posedge clock) begin
+    if (link_scales) row_scales[link_at[CA-1:0]] <= link_data[15:0];
+    row_scale <= row_scales[at[CA:1]];
+end
+always @(posedge clock) begin
+    if (link_steps) steps[{link_at[SA-4:0], link_lane[2:0]}] <= link_data;
+    step <= steps[step_at[SA-1:0]];
+end
+always @(posedge clock) begin
+    if (write_logit) logits[write_at[LA-1:0]] <= data[23:0];
+    logit <= logits[at[LA-1:0]];
+end
+always @(posedge clock) odd_found <= at[0];
+
+// Registers that an order of the bus has set to zero, until they are written.
+";
+        let of_reset = [
+            regs::BUDGET, regs::SAMPLES, regs::POSITION, regs::POSITION_HIGH, regs::RING_STATE, regs::KEY_AT,
+            regs::VALUE_AT,
+        ];
+        let of_clear = [regs::CYCLES, regs::CYCLES_HIGH, regs::BUSY, regs::BUSY_HIGH, regs::TOKENS];
+        let all: Vec<_> = of_reset.iter().map(|r| (r, "reset")).chain(of_clear.iter().map(|r| (r, "clear_counters"))).collect();
+        for (i, (address, order)) in all.iter().enumerate() {
+            text += &format!("reg stale_{i};
+always @(posedge clock) stale_{i} <= {order} || (stale_{i} && !(write_register && write_register_at == 16'd{address}));
+");
+        }
+        let zero: Vec<_> = all.iter().enumerate()
+            .map(|(i, (address, _))| format!("(stale_{i} && register_at == 16'd{address})")).collect();
+        text + &format!("
+wire phases_read = register_at / PAIRS == PHASES / PAIRS;
+wire phases_written = write_register && write_register_at / PAIRS == PHASES / PAIRS;
+reg zero;
+always @(posedge clock) begin
+    stale_phases <= reset || forget_phases || (stale_phases && !phases_written);
+    zero <= (stale_phases && phases_read) || {};
+end
+", zero.join(" || ")) + "
+wire [15:0] element = odd_found ? found_odd : found_even;
+wire [7:0] scale_byte = odd_found ? row_scale[15:8] : row_scale[7:0];
+always @(*) mu = space == S_KEY_SCALE ? key_scale[6:5] : scale_byte[7:6];
+always @(*) case (space)
+    S_STEP: operand = step;
+    S_SOURCE: operand = source[1] ? {8'd0, cycles} : source[0] ? {17'd0, magnitudes} : sum;
+    S_VECTOR, S_MEASURED: operand = {{16{element[15]}}, element};
+    S_TABLE: operand = {16'd0, entry};
+    S_KEY_SCALE: operand = {27'd0, key_scale[4:0]};
+    S_ROW_SCALE: operand = {{26{scale_byte[5]}}, scale_byte[5:0]};
+    S_ROW_ENTRY: operand = {16'd0, row_scale};
+    S_KEY_ENTRY: operand = {25'd0, key_scale};
+    S_LOGIT: operand = {{8{logit[23]}}, logit};
+    S_LANE: operand = wide;
+    S_PAIR: operand = {found_odd, found_even};
+    default: operand = zero ? 32'd0 : found;
+endcase
+"
+    }
+}

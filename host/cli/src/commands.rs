@@ -1,0 +1,11 @@
+//! One module a command.
+
+pub mod bench;
+pub mod eval;
+pub mod fetch;
+pub mod generate;
+pub mod inspect;
+pub mod quantize;
+pub mod selftest;
+pub mod verify;
+pub mod verilog;

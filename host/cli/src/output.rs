@@ -1,0 +1,94 @@
+//! Standard output, progress bars, and what a command fails with.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::error::Error;
+use std::io::{self, Write};
+
+/// Why a command ends without success.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Something went wrong; in its own words.
+    #[error(transparent)]
+    Error(Box<dyn Error>),
+    /// The command did its work, and the answer is no.
+    #[error("{0}")]
+    Verdict(String),
+    /// Standard output cannot be written.
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+    /// Nobody reads standard output any more.
+    #[error("nobody reads standard output")]
+    BrokenPipe,
+    /// A part of Annulus that this version does not have.
+    #[error("this version knows no {0} yet: it runs models on the simulated core (sim) and on this processor (cpu)")]
+    Later(&'static str),
+}
+
+impl Failure {
+    /// For `map_err`: any error in its own words.
+    pub fn new(error: impl Error + 'static) -> Self {
+        Failure::Error(Box::new(error))
+    }
+
+    /// For `map_err`: an error of standard output.
+    pub fn output(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::BrokenPipe,
+            _ => Failure::Output(error),
+        }
+    }
+}
+
+/// What a command gives.
+pub type Outcome = Result<(), Failure>;
+
+/// Write text, and see to it that it shows at once.
+pub fn write(text: &str) -> Outcome {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)
+}
+
+/// Write a value as one JSON object.
+pub fn write_json(value: &impl Serialize) -> Outcome {
+    let json = serde_json::to_string_pretty(value).map_err(Failure::new)?;
+    write(&(json + "\n"))
+}
+
+/// A bar on the terminal that counts `what`; nothing shows where there is none.
+pub fn bar(what: &str, all: usize) -> ProgressBar {
+    let template = format!("{{bar:30}} {{pos}} of {{len}} {what}, {{eta}} to go");
+    styled(ProgressBar::new(all as u64), &template)
+}
+
+/// A bar that counts the bytes of a download.
+pub fn bytes_bar() -> ProgressBar {
+    styled(ProgressBar::new(0), "{msg} {bar:30} {bytes} of {total_bytes}, {bytes_per_sec}")
+}
+
+fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+/// A whole number with thousands set apart.
+pub fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn thousands_are_set_apart() {
+        let text = [0.0, 999.4, 1000.0, 1234567.0].map(super::grouped);
+        assert_eq!(text, ["0", "999", "1,000", "1,234,567"]);
+    }
+}

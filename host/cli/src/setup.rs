@@ -1,0 +1,48 @@
+//! What commands share: a model opened, compiled and loaded.
+
+use crate::args::{CoreArgs, ModelArgs, StreamArgs};
+use crate::output::Failure;
+use annulus_runtime::backend::{self, Backend, Kind};
+use annulus_runtime::generate::prompt_tokens;
+use annulus_runtime::models::{self, Opened};
+use annulus_runtime::{cores, CoreShape, Image};
+use std::path::Path;
+
+/// A model, the core it is for, and its image.
+pub struct Setup {
+    /// The model.
+    pub opened: Opened,
+    /// The core.
+    pub core: CoreShape,
+    /// The image.
+    pub image: Image,
+}
+
+impl Setup {
+    /// Open the model and compile it. Where no core is named and none of the backends
+    /// has one, only what no core at all could run is refused.
+    pub fn new(args: &ModelArgs, kinds: &[Kind]) -> Result<Self, Failure> {
+        let opened = models::open(&args.model, args.tokenizer.as_deref()).map_err(Failure::new)?;
+        let bounded = kinds.iter().any(|kind| kind.has_core());
+        let core = named_core(&args.core).unwrap_or_else(|| opened.default_core(bounded));
+        let image = opened.image(&core, args.window, args.sinks).map_err(Failure::new)?;
+        Ok(Setup { opened, core, image })
+    }
+
+    /// The backend with the image loaded.
+    pub fn backend(&self, kind: Kind, trace: Option<&Path>) -> Result<Box<dyn Backend>, Failure> {
+        let mut backend = backend::open(kind, &self.core, trace).map_err(Failure::new)?;
+        backend.load(&self.image).map_err(Failure::new)?;
+        Ok(backend)
+    }
+
+    /// The tokens of the prompt.
+    pub fn prompt(&self, args: &StreamArgs) -> Result<Vec<u32>, Failure> {
+        prompt_tokens(&self.image, args.prompt.as_encoded_bytes()).map_err(Failure::new)
+    }
+}
+
+/// The core that the command line names, if it names one.
+pub fn named_core(args: &CoreArgs) -> Option<CoreShape> {
+    args.lanes.as_deref().or(args.board.as_deref()).and_then(cores::named)
+}

@@ -1,0 +1,262 @@
+//! Models from the public hub: downloaded once, with checksums, and resumed where
+//! a connection broke.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where models come from when `ANNULUS_HUB` says nothing else.
+const HUB: &str = "https://huggingface.co";
+/// What an unfinished download is called: the file's name and this.
+const PART: &str = "part";
+
+/// A model on the hub.
+#[derive(Debug)]
+pub struct RemoteModel {
+    /// What to ask for.
+    pub name: &'static str,
+    /// What it is and whose, in a line.
+    pub about: &'static str,
+    /// Folder on the hub.
+    folder: &'static str,
+    /// The checkpoint first.
+    files: [RemoteFile; 2],
+}
+
+/// A file whose contents are known beforehand.
+#[derive(Debug)]
+struct RemoteFile {
+    name: &'static str,
+    size: u64,
+    sha256: &'static str,
+}
+
+/// The models that can be fetched.
+pub const MODELS: [RemoteModel; 1] = [RemoteModel {
+    name: "stories260K",
+    about: "writes children's stories; 260,032 parameters, by Andrej Karpathy, MIT",
+    folder: "karpathy/tinyllamas/resolve/main/stories260K",
+    files: [
+        RemoteFile {
+            name: "stories260K.bin",
+            size: 1_056_540,
+            sha256: "b0a507e7ad0f626624f17112325e66691f9076d622e1d3274d103d00299f2696",
+        },
+        RemoteFile {
+            name: "tok512.bin",
+            size: 6_227,
+            sha256: "037cb335abb25d1fa9e8ecae30ed2a3a8ace9302862ebcdc05d51a6bbb10c312",
+        },
+    ],
+}];
+
+/// Why a model cannot be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// No such model.
+    #[error("there is no model {0:?} to fetch: there is {names}", names = MODELS.map(|m| m.name).join(", "))]
+    Unknown(String),
+    /// The hub cannot be reached, or the connection broke.
+    #[error("cannot fetch {url}: {error}; run the command again to go on where it stopped")]
+    Connection {
+        /// What was asked for.
+        url: String,
+        /// What went wrong.
+        error: String,
+    },
+    /// The hub answered with something else.
+    #[error("cannot fetch {url}: the server answers {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The answer's status.
+        status: u16,
+    },
+    /// The answer ended early.
+    #[error("{url} ended after {found} of {size} bytes; run the command again to go on where it stopped")]
+    Truncated {
+        /// What was asked for.
+        url: String,
+        /// Bytes there are now.
+        found: u64,
+        /// Bytes there should be.
+        size: u64,
+    },
+    /// Other contents than expected.
+    #[error("{url} has the checksum {found}, but must have {expected}: nothing was kept")]
+    Checksum {
+        /// What was asked for.
+        url: String,
+        /// SHA-256 of what came.
+        found: String,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A file or folder cannot be written.
+    #[error("cannot write {}: {error}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// A file that is on this machine now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fetched {
+    /// The file.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub size: u64,
+    /// SHA-256 of its contents.
+    pub sha256: String,
+    /// Bytes that came over the network.
+    pub downloaded: u64,
+}
+
+/// The model of this name.
+///
+/// # Errors
+/// If there is none.
+pub fn named(name: &str) -> Result<&'static RemoteModel, FetchError> {
+    let found = MODELS.iter().find(|model| model.name == name);
+    found.ok_or_else(|| FetchError::Unknown(name.into()))
+}
+
+/// Where fetched models are kept: `$ANNULUS_CACHE/models`, else `annulus/models` in
+/// the user's cache folder.
+pub fn cache() -> PathBuf {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("ANNULUS_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("annulus")))
+        .or_else(|| set("HOME").map(|folder| folder.join(".cache/annulus")))
+        .unwrap_or_else(|| env::temp_dir().join("annulus"))
+        .join("models")
+}
+
+impl RemoteModel {
+    /// The checkpoint, if it is there: in the cache, or in the folder that
+    /// `ANNULUS_DATA` names. Its tokenizer lies beside it.
+    pub fn on_this_machine(&self) -> Option<PathBuf> {
+        let data = env::var_os("ANNULUS_DATA").map(PathBuf::from);
+        let folders = [Some(cache().join(self.name)), data];
+        let complete = |folder: &PathBuf| self.files.iter().all(|file| folder.join(file.name).is_file());
+        folders.into_iter().flatten().find(complete).map(|folder| folder.join(self.files[0].name))
+    }
+
+    /// Download what is not in the cache yet. `progress` hears a file's name, how many
+    /// of its bytes are there, and of how many.
+    ///
+    /// # Errors
+    /// If hub or disk fail; what came so far is kept for the next call, unless its
+    /// checksum is wrong.
+    pub fn fetch(&self, mut progress: impl FnMut(&str, u64, u64)) -> Result<Vec<Fetched>, FetchError> {
+        let hub = env::var("ANNULUS_HUB").unwrap_or_else(|_| HUB.into());
+        let base = format!("{}/{}", hub.trim_end_matches('/'), self.folder);
+        let folder = cache().join(self.name);
+        fs::create_dir_all(&folder).map_err(write_error(&folder))?;
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(Duration::from_secs(30)))
+            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .build()
+            .new_agent();
+        let download = |file: &RemoteFile| {
+            let download = Download { agent: &agent, url: format!("{base}/{}", file.name), file, folder: &folder };
+            download.run(&mut |done| progress(file.name, done, file.size))
+        };
+        self.files.iter().map(download).collect()
+    }
+}
+
+/// One file on its way.
+struct Download<'a> {
+    agent: &'a ureq::Agent,
+    url: String,
+    file: &'a RemoteFile,
+    folder: &'a Path,
+}
+
+impl Download<'_> {
+    fn run(&self, progress: &mut dyn FnMut(u64)) -> Result<Fetched, FetchError> {
+        let path = self.folder.join(self.file.name);
+        let fetched = |downloaded| Fetched {
+            path: path.clone(),
+            size: self.file.size,
+            sha256: self.file.sha256.into(),
+            downloaded,
+        };
+        if path.is_file() && checksum(&path)? == self.file.sha256 {
+            progress(self.file.size);
+            return Ok(fetched(0));
+        }
+        let part = self.folder.join(format!("{}.{PART}", self.file.name));
+        let there = fs::metadata(&part).map_or(0, |data| data.len());
+        let kept = if there <= self.file.size { there } else { 0 };
+        progress(kept);
+        let downloaded = if kept < self.file.size { self.download(&part, kept, progress)? } else { 0 };
+        let found = checksum(&part)?;
+        if found != self.file.sha256 {
+            fs::remove_file(&part).map_err(write_error(&part))?;
+            return Err(FetchError::Checksum { url: self.url.clone(), found, expected: self.file.sha256 });
+        }
+        fs::rename(&part, &path).map_err(write_error(&path))?;
+        Ok(fetched(downloaded))
+    }
+
+    /// Append to `part`, which has `kept` bytes, or start it anew where the server
+    /// does not resume. Returns the number of bytes that came.
+    fn download(&self, part: &Path, kept: u64, progress: &mut dyn FnMut(u64)) -> Result<u64, FetchError> {
+        let url = || self.url.clone();
+        let broken = |error: &dyn std::error::Error| FetchError::Connection { url: url(), error: error.to_string() };
+        let mut request = self.agent.get(&self.url);
+        if kept > 0 {
+            request = request.header("Range", format!("bytes={kept}-"));
+        }
+        let mut response = request.call().map_err(|e| broken(&e))?;
+        let mut there = match response.status().as_u16() {
+            206 if kept > 0 => kept,
+            200 => 0,
+            status => return Err(FetchError::Status { url: url(), status }),
+        };
+        let mut options = OpenOptions::new();
+        options.create(true).append(there > 0).write(true).truncate(there == 0);
+        let mut out = options.open(part).map_err(write_error(part))?;
+        // One byte more than there should be shows that the file is another.
+        let mut body = response.body_mut().as_reader().take(self.file.size + 1 - there);
+        let (start, mut buffer) = (there, vec![0; 1 << 16]);
+        loop {
+            let n = match body.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(broken(&error)),
+            };
+            out.write_all(&buffer[..n]).map_err(write_error(part))?;
+            there += n as u64;
+            progress(there);
+        }
+        out.sync_all().map_err(write_error(part))?;
+        if there < self.file.size {
+            return Err(FetchError::Truncated { url: url(), found: there, size: self.file.size });
+        }
+        Ok(there - start)
+    }
+}
+
+fn write_error(path: &Path) -> impl Fn(io::Error) -> FetchError + '_ {
+    move |error| FetchError::Write { path: path.into(), error }
+}
+
+/// SHA-256 of a file, in hexadecimal.
+fn checksum(path: &Path) -> Result<String, FetchError> {
+    let mut hash = Sha256::new();
+    let mut file = File::open(path).map_err(write_error(path))?;
+    io::copy(&mut file, &mut hash).map_err(write_error(path))?;
+    Ok(format!("{:x}", hash.finalize()))
+}

@@ -1,0 +1,160 @@
+//! Models by name or file, and the images that are made of them.
+
+use crate::cores;
+use crate::fetch;
+use annulus_contract::shape::{with_lanes, CoreShape};
+use annulus_model::compile::{compile, CompileError};
+use annulus_model::config::MAX_WINDOW;
+use annulus_model::image::{is_image, Image, ImageError};
+use annulus_model::model::{Model, ModelError};
+use annulus_model::check::CheckError;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Models inside this program: name and microGPT JSON.
+const SHIPPED: [(&str, &[u8]); 1] = [("names", include_bytes!("../../../models/names/names.json"))];
+
+/// Why a model cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Neither a file nor a name.
+    #[error("there is no file {0:?} and no model of that name: {known}", known = known())]
+    Unknown(PathBuf),
+    /// A model that can be downloaded and has not been.
+    #[error("{0} is not on this machine yet: run `annulus fetch {0}`")]
+    NotFetched(&'static str),
+    /// A folder, which may be a checkpoint of another kind.
+    #[error("{} is a folder: name a llama2.c .bin, a microGPT .json or an Annulus image", .0.display())]
+    Folder(PathBuf),
+    /// A file cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// An image that is damaged or of another version.
+    #[error("{}: {error}", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// The fault.
+        error: ImageError,
+    },
+    /// An image without a tokenizer.
+    #[error("{}: the image holds no tokenizer: make it again with `annulus quantize`", .0.display())]
+    NoTokenizer(PathBuf),
+    /// A checkpoint or its tokenizer.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// What names there are, in words.
+fn known() -> String {
+    let shipped = SHIPPED.iter().map(|(name, _)| format!("{name} ships with annulus"));
+    let remote = fetch::MODELS.iter().map(|m| format!("{0} comes with `annulus fetch {0}`", m.name));
+    shipped.chain(remote).collect::<Vec<_>>().join(", ")
+}
+
+/// A model, and the image that it came from, if it came from one.
+pub struct Opened {
+    /// The model.
+    pub model: Model,
+    image: Option<Image>,
+}
+
+/// Open a model: the name of one that ships with this program or was fetched, or
+/// a file of any kind that is read.
+///
+/// # Errors
+/// If there is none, or it is damaged.
+pub fn open(name: &Path, tokenizer: Option<&Path>) -> Result<Opened, OpenError> {
+    if let Some((name, json)) = SHIPPED.iter().find(|(shipped, _)| Path::new(shipped) == name) {
+        if let Some(tokenizer) = tokenizer {
+            let (path, tokenizer) = (name.into(), tokenizer.into());
+            return Err(ModelError::OwnTokenizer { path, tokenizer }.into());
+        }
+        return Ok(Opened { model: Model::from_microgpt(name, json)?, image: None });
+    }
+    if name.is_dir() {
+        return Err(OpenError::Folder(name.into()));
+    }
+    if name.exists() {
+        return open_file(name, tokenizer);
+    }
+    match fetch::MODELS.iter().find(|remote| Path::new(remote.name) == name) {
+        Some(remote) => match remote.on_this_machine() {
+            Some(path) => open_file(&path, tokenizer),
+            None => Err(OpenError::NotFetched(remote.name)),
+        },
+        None => Err(OpenError::Unknown(name.into())),
+    }
+}
+
+fn open_file(path: &Path, tokenizer: Option<&Path>) -> Result<Opened, OpenError> {
+    let failed = |error| OpenError::Read { path: path.into(), error };
+    let mut beginning = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(8).read_to_end(&mut beginning).map_err(failed)?;
+    if !is_image(&beginning) {
+        return Ok(Opened { model: Model::open(path, tokenizer)?, image: None });
+    }
+    if let Some(tokenizer) = tokenizer {
+        let (path, tokenizer) = (path.into(), tokenizer.into());
+        return Err(ModelError::OwnTokenizer { path, tokenizer }.into());
+    }
+    let bytes = std::fs::read(path).map_err(failed)?;
+    let damaged = |error| OpenError::Image { path: path.into(), error };
+    let image = Image::from_bytes(&bytes).map_err(damaged)?;
+    let model = Model {
+        name: image.name.clone(),
+        float: None,
+        tokenizer: image.tokenizer.clone().ok_or_else(|| OpenError::NoTokenizer(path.into()))?,
+        bos: image.special.bos,
+        stop: image.special.stop,
+        restart: image.special.restart,
+        trained_window: image.trained_window,
+        quant: image.quant_model().map_err(|error: CheckError| damaged(error.into()))?,
+    };
+    Ok(Opened { model, image: Some(image) })
+}
+
+impl Opened {
+    /// The core that the model is compiled for when none is named: the image's own
+    /// number of lanes, else [`cores::DEFAULT_LANES`]. `bounded` says whether its
+    /// memories count, as they do not where no core runs it.
+    pub fn default_core(&self, bounded: bool) -> CoreShape {
+        let lanes = self.image.as_ref().map_or(cores::DEFAULT_LANES, |image| image.lanes() as u32);
+        let rows = lanes / cores::COLUMNS;
+        let unbounded = CoreShape { rows, ..cores::unbounded() };
+        with_lanes(lanes).filter(|_| bounded).unwrap_or(unbounded)
+    }
+
+    /// Slots of each ring when nothing is said: the image's own, else the longest
+    /// that the model was trained for.
+    pub fn default_window(&self) -> usize {
+        let trained = self.model.trained_window.min(MAX_WINDOW);
+        self.image.as_ref().map_or(trained, Image::window)
+    }
+
+    /// The image for a core, a window and sinks; where it is an image already and
+    /// they are its own, that one.
+    ///
+    /// # Errors
+    /// If the model does not fit: what is short, and by how much.
+    pub fn image(&self, core: &CoreShape, window: Option<usize>, sinks: Option<usize>) -> Result<Image, CompileError> {
+        let window = window.unwrap_or_else(|| self.default_window());
+        let sinks = sinks.unwrap_or_else(|| self.image.as_ref().map_or(0, Image::sinks));
+        if let Some(image) = &self.image {
+            if (image.ring.rows, image.window(), image.sinks()) == (core.rows, window, sinks) {
+                image.check_core(core)?;
+                return Ok(image.clone());
+            }
+        }
+        let model = &self.model;
+        let image = compile(&model.quant, core, window, sinks)?;
+        Ok(image.with_tokenizer(model.tokenizer.clone()).with_origin(&model.name, model.trained_window))
+    }
+}

@@ -1,0 +1,448 @@
+//! The SPI slave in front of a verilated core: accesses, timing, and what a bad line
+//! cannot do.
+
+use annulus_contract::link::{self, Header, Master, Status, Wire, ANSWER_BYTES, HEADER_BYTES};
+use annulus_contract::regs::{self, control, mem_address, region, status};
+use annulus_contract::sample::greedy;
+use annulus_contract::shape::{self, CoreShape};
+use annulus_model::compile::compile;
+use annulus_model::image::Image;
+use annulus_model::quant::QuantModel;
+use annulus_model::random::{Rng, Shape};
+use annulus_model::reference::Reference;
+use annulus_sim::link::{SpiDesign, SpiMaster, SpiWire, Timing, CLOCK};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+fn core_shape() -> CoreShape {
+    shape::with_lanes(16).expect("a preset")
+}
+
+fn wire(timing: Timing) -> SpiWire {
+    SpiDesign::build(&core_shape(), &mut |_| ()).expect("the core builds").instance(timing)
+}
+
+fn master(timing: Timing) -> SpiMaster {
+    Master::new(wire(timing)).expect("the core answers")
+}
+
+// ---- accesses ----------------------------------------------------------------
+
+#[test]
+fn registers_are_read_and_written() {
+    let mut core = master(Timing::FASTEST);
+    assert_eq!(core.read(regs::ID), Ok(regs::ID_VALUE));
+    assert_eq!(CoreShape::read(|register| core.read(register)), Ok(core_shape()));
+    let writable = [regs::BUDGET, regs::STOP, regs::RESTART, regs::KEY0, regs::KEY1, regs::SAMPLES, regs::EPS];
+    let value = |register: u8| 0x9e37_79b9u32.wrapping_mul(register.into());
+    for register in writable {
+        core.write(register, value(register)).unwrap();
+    }
+    for register in writable {
+        assert_eq!(core.read(register), Ok(value(register)), "register {register:#x}");
+    }
+    assert_eq!(core.repeated(), 0);
+}
+
+/// Every writable region: how many words it has here, and the bits of a word that it keeps.
+fn regions(shape: &CoreShape) -> [(u32, u32, u32); 8] {
+    let pairs = shape.max_head / 2;
+    [
+        (region::WIDE, shape.memory * region::lanes(region::WIDE, shape.rows), !0),
+        (region::SCALES, shape.scales, 0xffff),
+        (region::STEPS, shape.steps * 8, !0),
+        (region::GAINS, shape.residual / 2, !0),
+        (region::INCREMENT, pairs, !0),
+        (region::PHASE, pairs, !0),
+        (region::FAR, pairs, !0),
+        (region::KEY_SCALES, shape.key_scales * shape.rows, 0x7f),
+    ]
+}
+
+fn place(region: u32, word: u32) -> u32 {
+    link::advance(mem_address(region, 0, 0), word, core_shape().rows)
+}
+
+/// Writes bursts at the ends and in the midst of every region, of lengths that begin and
+/// end within an index and take several frames, and then reads all of them back.
+fn memories_hold_what_is_written<W: Wire<Error = Infallible>>(core: &mut Master<W>, bursts: usize, seed: u64) {
+    let mut rng = Rng::new(seed);
+    let mut mirror = BTreeMap::new();
+    for (region, size, mask) in regions(&core_shape()) {
+        for burst in 0..bursts {
+            let length = rng.within(1, 150).min(size as i32) as u32;
+            let first = match burst {
+                0 => 0,
+                1 => size - length,
+                _ => rng.within(0, (size - length) as i32) as u32,
+            };
+            let words: Vec<u32> = (0..length).map(|_| rng.bits()).collect();
+            core.write(regs::MEM_ADDRESS, place(region, first)).unwrap();
+            core.write_block(regs::MEM_DATA, &words).unwrap();
+            if first + length < size {
+                let next = core.read(regs::MEM_ADDRESS).unwrap();
+                assert_eq!(next, place(region, first + length), "region {region}: the core's address");
+            }
+            mirror.extend((first..).zip(words).map(|(at, word)| ((region, at), word & mask)));
+        }
+    }
+    // Runs of consecutive words, in one block each.
+    let mut written = mirror.into_iter().peekable();
+    while let Some(((region, first), word)) = written.next() {
+        let mut words = vec![word];
+        while let Some((_, word)) = written.next_if(|((r, at), _)| (*r, *at) == (region, first + words.len() as u32)) {
+            words.push(word);
+        }
+        let mut found = vec![0; words.len()];
+        core.write(regs::MEM_ADDRESS, place(region, first)).unwrap();
+        core.read_block(regs::MEM_DATA, &mut found).unwrap();
+        assert!(found == words, "region {region}, {} words from {first}", words.len());
+    }
+    assert_eq!(core.read(regs::ERROR), Ok(0));
+}
+
+#[test]
+fn every_memory_is_reached_in_bursts() {
+    let mut core = master(Timing::FASTEST);
+    memories_hold_what_is_written(&mut core, 4, 1);
+    assert_eq!(core.repeated(), 0);
+}
+
+// ---- timing ------------------------------------------------------------------
+
+/// Every ratio from the fastest on, with the clocks drifting through all phases or standing
+/// at one, and SCK as lopsided as is allowed.
+#[test]
+fn any_ratio_and_phase_of_the_clocks() {
+    let design = SpiDesign::build(&core_shape(), &mut |_| ()).expect("the core builds");
+    let halves = [(512, 512), (384, 640), (640, 384), (513, 512), (530, 545), (601, 577), (900, 901), (2048, 2048), (5003, 4001)];
+    for (low, high) in halves {
+        for phase in [0, 1, 50, 128, 200, 255] {
+            for delay in [0, CLOCK * 3 / 4] {
+                let timing = Timing { low, high, phase, delay };
+                let mut core = Master::new(design.instance(timing)).expect("the core answers");
+                let words: Vec<u32> = (0..70).map(|i| 0x9e37_79b9u32.wrapping_mul(i + 1)).collect();
+                core.write(regs::MEM_ADDRESS, mem_address(region::STEPS, 3, 5)).unwrap();
+                core.write_block(regs::MEM_DATA, &words).unwrap();
+                let mut found = vec![0; words.len()];
+                core.write(regs::MEM_ADDRESS, mem_address(region::STEPS, 3, 5)).unwrap();
+                core.read_block(regs::MEM_DATA, &mut found).unwrap();
+                assert_eq!(found, words, "{timing:?}");
+                assert_eq!(core.repeated(), 0, "{timing:?}");
+            }
+        }
+    }
+}
+
+// ---- frame by frame ----------------------------------------------------------
+
+/// Sends a request and returns the status of a good answer, with a word if `answer` asks.
+fn send(wire: &mut SpiWire, request: &[u8], words: usize) -> Option<(Status, Vec<u32>)> {
+    let mut frame = request.to_vec();
+    frame.resize(request.len() + ANSWER_BYTES + 4 * words, 0);
+    wire.exchange(&mut frame).unwrap();
+    assert!(frame[..request.len()].iter().all(|&byte| byte == 0), "MISO is low during a request");
+    let mut found = vec![0; words];
+    match link::decode_answer(&frame[request.len()..], &mut found) {
+        Ok(status) => Some((status, found)),
+        Err(_) => {
+            assert!(frame.iter().all(|&byte| byte == 0), "no answer is silence, not noise");
+            None
+        }
+    }
+}
+
+fn read(wire: &mut SpiWire, register: u8, sequence: u8) -> u32 {
+    let (status, words) = send(wire, &Header::read(register, sequence).encode(), 1).expect("an answer");
+    assert_eq!(status.sequence, sequence);
+    words[0]
+}
+
+#[test]
+fn a_damaged_or_short_request_does_nothing() {
+    let mut wire = wire(Timing::FASTEST);
+    let mut sequence = 1;
+    let mut held = |wire: &mut SpiWire| {
+        sequence = sequence % 100 + 1;
+        read(wire, regs::KEY0, sequence)
+    };
+    assert_eq!(held(&mut wire), 0);
+    let request = Header::write(regs::KEY0, 0xdead_beef, 200).encode();
+    for bit in 0..8 * HEADER_BYTES {
+        let mut damaged = request;
+        damaged[bit / 8] ^= 0x80 >> (bit % 8);
+        assert_eq!(send(&mut wire, &damaged, 0), None, "bit {bit}");
+        // Cut short there, and after one clock too many or too few.
+        for (skip, double) in [(None, None), (Some(bit), None), (None, Some(bit))] {
+            let bits = (0..8 * HEADER_BYTES).filter(|&i| Some(i) != skip);
+            let bits = bits.flat_map(|i| std::iter::repeat_n(i, 1 + usize::from(Some(i) == double)));
+            wire.select();
+            for i in bits.take(if skip.or(double).is_some() { usize::MAX } else { bit }) {
+                wire.bit(request[i / 8] >> (7 - i % 8) & 1 == 1);
+            }
+            wire.deselect();
+        }
+        assert_eq!(held(&mut wire), 0, "bit {bit}");
+    }
+    let unknown = [0x00, 0x20, 0xa4, 0xb0, 0xe0];
+    for op in unknown {
+        let mut request = request;
+        request[0] = op;
+        let crc = link::crc(&request[..8]);
+        request[8..].copy_from_slice(&crc.to_be_bytes());
+        assert_eq!(send(&mut wire, &request, 0), None, "operation {op:#x}");
+    }
+    assert_eq!(held(&mut wire), 0);
+    assert!(send(&mut wire, &request, 0).is_some());
+    assert_eq!(held(&mut wire), 0xdead_beef);
+}
+
+#[test]
+fn a_damaged_payload_is_not_acknowledged() {
+    let mut wire = wire(Timing::FASTEST);
+    let words = [1, 2, 3];
+    let header = Header::memory_write(mem_address(region::STEPS, 4, 0), 3);
+    let mut request = [0; 12 + 16];
+    request[..12].copy_from_slice(&header.encode());
+    link::encode_payload(&words, &mut request[12..]);
+    assert!(send(&mut wire, &request, 0).is_some());
+    for bit in 8 * HEADER_BYTES..8 * request.len() {
+        let mut damaged = request;
+        damaged[bit / 8] ^= 0x80 >> (bit % 8);
+        assert_eq!(send(&mut wire, &damaged, 0), None, "bit {bit}");
+    }
+    assert!(send(&mut wire, &request, 0).is_some());
+    // Not one word beyond the three.
+    let read = Header::memory_read(mem_address(region::STEPS, 4, 0), 4).encode();
+    assert_eq!(send(&mut wire, &read, 4).expect("an answer").1, [1, 2, 3, 0]);
+    // No words at all are still a payload.
+    let empty = [&Header::memory_write(0, 0).encode()[..], &link::crc(&[]).to_be_bytes()].concat();
+    assert!(send(&mut wire, &empty, 0).is_some());
+}
+
+/// The answer is lost each time: the frame is sent again, and the register moves once.
+#[test]
+fn a_repeated_access_is_executed_once() {
+    let model = small_model(3);
+    let image = compile(&model, &core_shape(), 8, 0).unwrap();
+    let mut core = master(Timing::FASTEST);
+    load(&mut core, &image);
+    // Not with the master, which would choose the numbers: three tokens, each sent three times.
+    let wire = core.wire_mut();
+    let probe = send(wire, &Header::probe().encode(), 0).expect("an answer").0;
+    let number = |i: u8| probe.sequence.wrapping_add(i);
+    for i in 1..=3 {
+        let request = Header::write(regs::TOKEN_IN, u32::from(i), number(i)).encode();
+        for _ in 0..3 {
+            assert_eq!(send(wire, &request, 0).map(|(status, _)| status.sequence), Some(number(i)));
+        }
+    }
+    wire.pass(100_000 * CLOCK);
+    assert_eq!(read(wire, regs::TOKENS, number(4)), 3);
+    let mut reference = Reference::new(&model, 8, 0).unwrap();
+    for i in 1..=3 {
+        let expected = greedy(reference.step(i.into()).unwrap()) | 1 << 31;
+        for _ in 0..3 {
+            assert_eq!(read(wire, regs::TOKEN_OUT, number(4 + i)), expected, "token {i}");
+        }
+    }
+    assert_eq!(read(wire, regs::TOKEN_OUT, number(8)), 0, "nothing is left");
+    // A probe tells the last number, whoever asks.
+    assert_eq!(send(wire, &Header::probe().encode(), 0).map(|(status, _)| status.sequence), Some(number(8)));
+}
+
+#[test]
+fn an_answer_tells_what_the_core_does() {
+    let image = compile(&small_model(4), &core_shape(), 8, 0).unwrap();
+    let mut core = master(Timing::FASTEST);
+    load(&mut core, &image);
+    let wire = core.wire_mut();
+    let flags = |wire: &mut SpiWire| send(wire, &Header::probe().encode(), 0).map(|(status, _)| status.flags.into());
+    assert_eq!(flags(wire), Some(0));
+    // A budget keeps it busy for long.
+    for (i, (register, value)) in [(regs::BUDGET, 100), (regs::TOKEN_IN, 1)].into_iter().enumerate() {
+        assert!(send(wire, &Header::write(register, value, 101 + i as u8).encode(), 0).is_some());
+    }
+    assert_eq!(flags(wire), Some(status::BUSY));
+    assert!(wire.run_until_chosen(100_000));
+    assert_eq!(flags(wire).map(|f| f & status::OUTPUT), Some(status::OUTPUT));
+}
+
+// ---- models ------------------------------------------------------------------
+
+/// A model of a few thousand words.
+fn small_model(seed: u64) -> QuantModel {
+    let shape = Shape {
+        layers: 1,
+        hidden: 21,
+        heads: 2,
+        kv_heads: 1,
+        head_size: 8,
+        vocab: 24,
+        rope: true,
+        hadamard: true,
+        relu: false,
+        final_norm: true,
+        tied: true,
+        positions: None,
+        embedding_norm: false,
+        saturating: false,
+    };
+    shape.model(seed)
+}
+
+fn load<W: Wire<Error = Infallible>>(core: &mut Master<W>, image: &Image) {
+    core.write(regs::CONTROL, control::RESET | control::CLEAR_COUNTERS).unwrap();
+    for (region, words) in image.loads() {
+        core.write(regs::MEM_ADDRESS, mem_address(region, 0, 0)).unwrap();
+        core.write_block(regs::MEM_DATA, &words).unwrap();
+    }
+    for (register, value) in image.registers() {
+        core.write(register, value).unwrap();
+    }
+}
+
+fn read_memory<W: Wire<Error = Infallible>>(core: &mut Master<W>, region: u32, count: usize) -> Vec<u32> {
+    let mut words = vec![0; count];
+    core.write(regs::MEM_ADDRESS, mem_address(region, 0, 0)).unwrap();
+    core.read_block(regs::MEM_DATA, &mut words).unwrap();
+    words
+}
+
+/// Polls until the status has (or has no longer) one of the bits.
+fn wait<W: Wire<Error = Infallible>>(core: &mut Master<W>, bit: u32, set: bool) {
+    let reached = |_: &u32| (core.read(regs::STATUS).unwrap() & bit != 0) == set;
+    assert!((0..10_000).find(reached).is_some(), "the core hangs");
+}
+
+/// Loads a model, reads back what was loaded, and compares the logits of single tokens and
+/// the tokens of free runs with the reference's.
+fn runs_as_the_reference<W: Wire<Error = Infallible>>(core: &mut Master<W>, model: &QuantModel, seed: u64) {
+    let (window, sinks) = (9, 2);
+    let image = compile(model, &core_shape(), window, sinks).expect("the model fits");
+    load(core, &image);
+    for (region, words) in image.loads() {
+        assert!(read_memory(core, region, words.len()) == words, "region {region}");
+    }
+    let mut reference = Reference::new(model, window, sinks).expect("a legal ring");
+    let mut rng = Rng::new(seed);
+    let mut done = 0;
+    for position in 0..12 {
+        let token = rng.within(0, model.vocab as i32 - 1) as u32;
+        core.write(regs::TOKEN_IN, token).unwrap();
+        wait(core, status::OUTPUT, true);
+        wait(core, status::BUSY, false);
+        let expected = reference.step(token).expect("legal shifts");
+        let logits: Vec<i32> = read_memory(core, region::LOGITS, model.vocab).into_iter().map(|l| l as i32).collect();
+        assert_eq!(logits, expected, "position {position}");
+        assert_eq!(core.read(regs::TOKEN_OUT), Ok(greedy(expected) | 1 << 31), "position {position}");
+        done += 1;
+    }
+    // A prompt as fast as it can be queued, and what the core makes of it by itself.
+    for run in 0..3 {
+        let prompt: Vec<u32> = (0..10).map(|_| rng.within(0, model.vocab as i32 - 1) as u32).collect();
+        let (&last, silent) = prompt.split_last().expect("a prompt");
+        for &token in silent {
+            wait(core, status::INPUT_FULL, false);
+            core.write(regs::TOKEN_IN, token | 1 << 31).unwrap();
+            reference.step_silent(token).expect("legal shifts");
+        }
+        core.write(regs::TOKEN_IN, last).unwrap();
+        core.write(regs::BUDGET, 19).unwrap();
+        let mut token = last;
+        for n in 0..20 {
+            token = greedy(reference.step(token).expect("legal shifts"));
+            wait(core, status::OUTPUT, true);
+            assert_eq!(core.read(regs::TOKEN_OUT), Ok(token | 1 << 31), "run {run}, token {n}");
+        }
+        done += 29;
+        wait(core, status::BUSY, false);
+        assert_eq!(core.read(regs::TOKENS), Ok(done), "tokens in the core");
+        assert_eq!(core.read(regs::TOKEN_OUT), Ok(0));
+    }
+    assert_eq!(core.read(regs::ERROR), Ok(0));
+}
+
+#[test]
+fn a_model_runs_as_the_reference() {
+    let mut core = master(Timing::FASTEST);
+    for seed in 10..13 {
+        runs_as_the_reference(&mut core, &small_model(seed), seed);
+    }
+    assert_eq!(core.repeated(), 0);
+}
+
+// ---- a bad line --------------------------------------------------------------
+
+/// A line that flips each bit, either way, and spoils each byte once in `rate`: drops it,
+/// doubles it, clocks it once too little or too much, or lets chip select rise, for the
+/// rest of the frame or for a moment.
+struct Noisy {
+    wire: SpiWire,
+    rng: Rng,
+    rate: i32,
+}
+
+impl Noisy {
+    fn master(timing: Timing, rate: i32, seed: u64) -> Master<Noisy> {
+        Master::new(Noisy { wire: wire(timing), rng: Rng::new(seed), rate }).expect("the core answers")
+    }
+
+    fn bits(&mut self, mosi: u8, count: usize) -> u8 {
+        (0..count).fold(0, |miso, i| {
+            let out = mosi.rotate_left(i as u32 + 1) & 1 == 1;
+            let bit = self.wire.bit(out ^ self.rng.one_in(self.rate)) ^ self.rng.one_in(self.rate);
+            miso << 1 | u8::from(bit)
+        })
+    }
+}
+
+impl Wire for Noisy {
+    type Error = Infallible;
+
+    fn exchange(&mut self, frame: &mut [u8]) -> Result<(), Infallible> {
+        self.wire.select();
+        for at in 0..frame.len() {
+            let byte = frame[at];
+            let fault = if self.rng.one_in(self.rate) { self.rng.within(1, 6) } else { 0 };
+            frame[at] = match fault {
+                1 => continue,
+                2 => {
+                    self.bits(byte, 8);
+                    self.bits(byte, 8)
+                }
+                3 => self.bits(byte, 7),
+                4 => self.bits(byte, 9),
+                5 => {
+                    frame[at..].fill(0);
+                    break;
+                }
+                6 => {
+                    self.wire.deselect();
+                    self.wire.select();
+                    self.bits(byte, 8)
+                }
+                _ => self.bits(byte, 8),
+            };
+        }
+        self.wire.deselect();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_bad_line_costs_time_and_nothing_else() {
+    for (rate, seed) in [(1000, 20), (1000, 21), (300, 22)] {
+        let mut core = Noisy::master(Timing { low: 530, high: 545, ..Timing::FASTEST }, rate, seed);
+        runs_as_the_reference(&mut core, &small_model(seed), seed);
+        println!("one in {rate}: {} frames sent again", core.repeated());
+        assert!(core.repeated() > 100, "the line is bad");
+    }
+}
+
+#[test]
+fn memories_hold_over_a_bad_line() {
+    let mut core = Noisy::master(Timing::FASTEST, 1000, 30);
+    memories_hold_what_is_written(&mut core, 4, 30);
+    assert!(core.repeated() > 100, "the line is bad");
+}

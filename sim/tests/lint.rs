@@ -1,0 +1,51 @@
+//! Verilator's `-Wall` on every core: what it may say, and why.
+
+use annulus_contract::shape;
+use annulus_contract::shape::CoreShape;
+use annulus_sim::verilated::{lint, Warning};
+
+/// A kind of warning that is accepted, where its message contains the second text.
+const ACCEPTED: [(&str, &str); 4] = [
+    // Every unit that asks for a step's kind gets the names of all.
+    ("UNUSEDPARAM", ""),
+    // Units take a whole bus and use the fields they know, a memory the address bits that its
+    // depth needs, and a rounding shift drops the bits below the point.
+    ("UNUSEDSIGNAL", "Bits of "),
+    // Cells have outputs that one unit or another leaves open.
+    ("UNUSEDSIGNAL", "'largest$any'"),
+    // The fragment that counts leading zeros also shifts them out.
+    ("UNUSEDSIGNAL", "'justified'"),
+];
+
+fn is_accepted(warning: &Warning) -> bool {
+    ACCEPTED.iter().any(|(code, text)| warning.code == *code && warning.message.contains(text))
+}
+
+fn check(name: &str, shape: &CoreShape) {
+    let verilog = annulus_hdl::core_verilog(shape).expect("a preset with a core");
+    let all = lint(&verilog).expect("Verilator accepts the core");
+    assert!(!all.is_empty(), "{name}: some accepted warnings are certain; were none read?");
+    let unexpected: Vec<_> = all.iter().filter(|w| !is_accepted(w)).map(ToString::to_string).collect();
+    assert!(unexpected.is_empty(), "{name}:\n{}", unexpected.join("\n"));
+}
+
+#[test]
+fn simulated_cores_are_clean() {
+    for lanes in [16, 48, 64, 128] {
+        check(&format!("{lanes} lanes"), &shape::with_lanes(lanes).expect("a preset"));
+    }
+}
+
+#[test]
+fn the_core_for_the_board_is_clean() {
+    check("ulx3s", &shape::of_board("ulx3s").expect("a board"));
+}
+
+#[test]
+fn a_width_that_does_not_fit_is_no_accepted_warning() {
+    let verilog = "module top(input clock, input [7:0] a, output reg [3:0] y);
+        always @(posedge clock) y <= a;
+    endmodule";
+    let all = lint(verilog).expect("Verilator accepts it");
+    assert!(all.iter().any(|w| w.code == "WIDTHTRUNC" && !is_accepted(w)), "{all:?}");
+}

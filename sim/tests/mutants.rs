@@ -1,0 +1,523 @@
+//! Mutation test: every planted fault of the core ([`annulus_hdl::faults`]) is
+//! caught by one of the trials below, and the core without a fault passes all.
+//!
+//! A trial drives a core over its bus and holds it to the integer reference. One
+//! verilated core has all faults in it. `docs/mutations.md` says what caught what;
+//! with `UPDATE=1` in the environment the test writes it anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+
+use annulus_contract::crc::Crc32;
+use annulus_contract::regs::{self, control, region, status};
+use annulus_contract::sample::{greedy, Key};
+use annulus_contract::step::{Kind, Step};
+use annulus_contract::{error, shape};
+use annulus_hdl::faults;
+use annulus_model::compile::compile;
+use annulus_model::image::Image;
+use annulus_model::random::{Rng, Shape};
+use annulus_model::reference::Reference;
+use annulus_model::sampler::Sampler;
+use annulus_sim::core::{CoreDesign, SimCore};
+use annulus_sim::verilated::Build;
+
+const LANES: u32 = 64;
+
+/// Far more cycles than any token of these models takes.
+const TOKEN: u64 = 20_000;
+
+/// More cycles than it takes to fill the output queue, and to go on for a while.
+const LONG: u64 = 40_000;
+
+/// Tokens that fit the output queue.
+const QUEUE: usize = 16;
+
+/// Passed, or the check that did not.
+type Verdict = Result<(), &'static str>;
+
+fn expect(check: &'static str, holds: bool) -> Verdict {
+    holds.then_some(()).ok_or(check)
+}
+
+/// A model on a core, with the reference beside it.
+struct Stream {
+    image: Image,
+    reference: Reference,
+    /// Of all logits so far.
+    crc: Crc32,
+    /// The last, as the link reads them.
+    logits: Vec<u32>,
+}
+
+impl Stream {
+    fn new(core: &mut SimCore, shape: &Shape, window: usize, sinks: usize) -> Self {
+        let model = shape.model(1);
+        let preset = shape::with_lanes(LANES).expect("a preset");
+        let image = compile(&model, &preset, window, sinks).expect("the model fits");
+        let reference = Reference::new(&model, window, sinks).expect("a legal ring");
+        let mut stream = Stream { image, reference, crc: Crc32::new(), logits: vec![] };
+        stream.reset(core);
+        for (region, words) in stream.image.loads() {
+            fill(core, region, 0, &words);
+        }
+        for (register, value) in stream.image.registers() {
+            core.write(register, value);
+        }
+        for register in [regs::TEMPERATURE, regs::STOP, regs::RESTART] {
+            core.write(register, 0);
+        }
+        stream
+    }
+
+    /// Empties the stream on both sides.
+    fn reset(&mut self, core: &mut SimCore) {
+        core.write(regs::CONTROL, control::RESET | control::CLEAR_COUNTERS | control::CLEAR_CRC);
+        core.tick();
+        self.reference.reset();
+        self.crc = Crc32::new();
+    }
+
+    /// One token whose logits are wanted: they and the greedy choice are right.
+    fn step(&mut self, core: &mut SimCore, token: u32) -> Verdict {
+        core.write(regs::TOKEN_IN, token);
+        expect("hang", core.run_until_idle(TOKEN))?;
+        let logits = self.reference.step(token).expect("legal shifts");
+        self.crc.update_logits(logits);
+        self.logits = logits.iter().map(|&logit| logit as u32).collect();
+        let choice = greedy(logits);
+        expect("errors", core.read(regs::ERROR) == 0)?;
+        expect("logits", core.read(regs::LOGITS_CRC) == self.crc.value())?;
+        expect("choice", core.read(regs::TOKEN_OUT) == 1 << 31 | choice)
+    }
+
+    /// One token of a prompt: nothing is chosen, no logits are made.
+    fn step_silent(&mut self, core: &mut SimCore, token: u32) -> Verdict {
+        core.write(regs::TOKEN_IN, token | 1 << 31);
+        expect("hang", core.run_until_idle(TOKEN))?;
+        self.reference.step_silent(token).expect("legal shifts");
+        expect("status", core.read(regs::STATUS) == 0)?;
+        expect("logits of a prompt", core.read(regs::LOGITS_CRC) == self.crc.value())
+    }
+
+    /// Random tokens, one in five of them a prompt's.
+    fn steps(&mut self, core: &mut SimCore, count: usize, rng: &mut Rng) -> Verdict {
+        for _ in 0..count {
+            let token = rng.within(0, self.image.config.vocab as i32 - 1) as u32;
+            if rng.one_in(5) {
+                self.step_silent(core, token)?;
+            } else {
+                self.step(core, token)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The core feeds itself: `count` choices after `first`, each of them read at once.
+    fn generate(&mut self, core: &mut SimCore, sampler: &mut Sampler, first: u32, count: usize) -> Result<Vec<u32>, &'static str> {
+        core.write(regs::BUDGET, count as u32 - 1);
+        core.write(regs::TOKEN_IN, first);
+        self.choices(core, sampler, first, count)
+    }
+
+    /// The next `count` choices of a core that runs by itself and was fed `token` last.
+    fn choices(&mut self, core: &mut SimCore, sampler: &mut Sampler, mut token: u32, count: usize) -> Result<Vec<u32>, &'static str> {
+        let restart = core.read(regs::RESTART);
+        let mut chosen = vec![];
+        for _ in 0..count {
+            let logits = self.reference.step(token).expect("legal shifts");
+            self.crc.update_logits(logits);
+            token = sampler.choose(logits);
+            chosen.push(token);
+            expect("hang", core.run_until_chosen(TOKEN))?;
+            expect("choice", core.read(regs::TOKEN_OUT) == 1 << 31 | token)?;
+            if restart == 1 << 31 | token {
+                self.reference.reset();
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// The core comes to rest with so many tokens chosen and so much of its budget left.
+    fn rest(&self, core: &mut SimCore, chosen: usize, left: u32, status: u32) -> Verdict {
+        core.model().run(TOKEN);
+        expect("status", core.read(regs::STATUS) == status)?;
+        expect("samples", core.read(regs::SAMPLES) == chosen as u32)?;
+        expect("budget", core.read(regs::BUDGET) == left)?;
+        expect("logits", core.read(regs::LOGITS_CRC) == self.crc.value())
+    }
+
+    /// Position, ring and counters are where so many tokens of a stream leave them.
+    fn place(&self, core: &mut SimCore) -> Verdict {
+        let (ring, taken) = (self.image.ring, self.reference.taken());
+        let (key, value) = (ring.key_at(ring.slot(taken)), ring.value_at(ring.slot(taken)));
+        let full = taken >= u64::from(ring.window);
+        expect("position", u64::from(core.read(regs::POSITION)) == taken)?;
+        expect("ring state", core.read(regs::RING_STATE) == u32::from(full))?;
+        expect("key's place", core.read(regs::KEY_AT) == key.0 | key.1 << 16)?;
+        expect("value's place", core.read(regs::VALUE_AT) == value.0 | value.1 << 16)
+    }
+
+    /// What the link reads of a stream and writes back: registers, phases, rings.
+    fn save(&self, core: &mut SimCore) -> Saved {
+        let layout = self.image.layout();
+        let rings = layout.weight_words as u32;
+        let words = (layout.key_words + layout.value_words) * 2 * layout.ring.rows as usize;
+        let key_scales = layout.key_scales * layout.ring.rows as usize;
+        let registers =
+            [regs::SAMPLES, regs::POSITION, regs::POSITION_HIGH, regs::RING_STATE, regs::KEY_AT, regs::VALUE_AT];
+        let memories = [
+            (region::PHASE, 0, self.image.increments.len()),
+            (region::KEY_SCALES, 0, key_scales),
+            (region::WIDE, rings, words),
+        ];
+        Saved {
+            registers: registers.map(|register| (register, core.read(register))).to_vec(),
+            memories: memories.map(|(region, at, count)| (region, at, memory(core, region, at, count))).to_vec(),
+        }
+    }
+}
+
+struct Saved {
+    registers: Vec<(u8, u32)>,
+    memories: Vec<(u32, u32, Vec<u32>)>,
+}
+
+impl Saved {
+    fn restore(&self, core: &mut SimCore) {
+        for (region, at, words) in &self.memories {
+            fill(core, *region, *at, words);
+        }
+        for &(register, value) in &self.registers {
+            core.write(register, value);
+        }
+    }
+}
+
+fn fill(core: &mut SimCore, region: u32, at: u32, words: &[u32]) {
+    core.write(regs::MEM_ADDRESS, regs::mem_address(region, at, 0));
+    words.iter().for_each(|&word| core.write(regs::MEM_DATA, word));
+}
+
+fn memory(core: &mut SimCore, region: u32, at: u32, count: usize) -> Vec<u32> {
+    core.write(regs::MEM_ADDRESS, regs::mem_address(region, at, 0));
+    (0..count).map(|_| core.read(regs::MEM_DATA)).collect()
+}
+
+/// Grouped heads of two words, Hadamard, odd sizes everywhere, a tied embedding.
+const GROUPED: Shape = Shape {
+    layers: 2,
+    hidden: 45,
+    heads: 4,
+    kv_heads: 2,
+    head_size: 16,
+    vocab: 61,
+    rope: true,
+    hadamard: true,
+    relu: false,
+    final_norm: true,
+    tied: true,
+    positions: None,
+    embedding_norm: false,
+    saturating: false,
+};
+
+/// As microGPT: learned positions, a norm behind the embedding, ReLU, no final norm.
+const LEARNED: Shape = Shape {
+    heads: 3,
+    kv_heads: 3,
+    head_size: 6,
+    hidden: 29,
+    vocab: 33,
+    rope: false,
+    hadamard: false,
+    relu: true,
+    final_norm: false,
+    tied: false,
+    positions: Some(8),
+    embedding_norm: true,
+    ..GROUPED
+};
+
+/// Vectors, scores and logits that saturate, so that many logits are equal.
+const SATURATING: Shape = Shape { heads: 2, kv_heads: 1, head_size: 24, hadamard: false, saturating: true, ..GROUPED };
+
+/// Eight heads of two elements.
+const SMALL_HEADS: Shape = Shape { heads: 8, kv_heads: 4, head_size: 2, hidden: 7, vocab: 16, ..GROUPED };
+
+/// One head of 64 elements.
+const LARGE_HEAD: Shape = Shape { heads: 1, kv_heads: 1, head_size: 64, hidden: 96, vocab: 80, ..GROUPED };
+
+/// Quick, for runs of many tokens.
+const QUICK: Shape = Shape { layers: 1, heads: 2, kv_heads: 1, head_size: 8, hidden: 16, vocab: 24, ..GROUPED };
+
+/// Logits of every token, for three turns of the ring and more.
+fn logits(core: &mut SimCore, shape: &Shape, window: usize, sinks: usize) -> Verdict {
+    let mut stream = Stream::new(core, shape, window, sinks);
+    stream.steps(core, 3 * window + 5, &mut Rng::new(7))?;
+    stream.step(core, 0)?;
+    expect("logits over the link", memory(core, region::LOGITS, 0, shape.vocab) == stream.logits)?;
+    expect("tokens", core.read(regs::TOKENS) == stream.reference.taken() as u32)?;
+    stream.place(core)
+}
+
+/// A temperature of 10, where every symbol is chosen now and then.
+fn sampler(core: &mut SimCore) -> Sampler {
+    let (it, key) = (148, Key { k0: 12, k1: 34 });
+    core.write(regs::TEMPERATURE, it.into());
+    core.write(regs::KEY0, key.k0);
+    core.write(regs::KEY1, key.k1);
+    Sampler::gumbel(it, key, 12)
+}
+
+/// The core feeds itself, greedy and sampling, and ends with its budget. Stop and
+/// restart tokens that are switched off are tokens as any other.
+fn generation(core: &mut SimCore) -> Verdict {
+    let mut stream = Stream::new(core, &QUICK, 13, 0);
+    stream.generate(core, &mut Sampler::greedy(), 3, 10)?;
+    stream.rest(core, 10, 0, 0)?;
+    stream.reset(core);
+    let mut sampler = sampler(core);
+    let chosen = stream.generate(core, &mut sampler, 3, 40)?;
+    stream.rest(core, 40, 0, 0)?;
+    stream.place(core)?;
+
+    stream.reset(core);
+    sampler.restart();
+    core.write(regs::STOP, chosen[5]);
+    core.write(regs::RESTART, chosen[5]);
+    stream.generate(core, &mut sampler, 3, 40)?;
+    stream.rest(core, 40, 0, 0)?;
+    stream.place(core)
+}
+
+/// The first index from `from` on of a token that was not chosen before.
+fn first_seen(chosen: &[u32], from: usize) -> usize {
+    let fresh = |&i: &usize| !chosen[..i].contains(&chosen[i]);
+    (from..chosen.len()).find(fresh).expect("a token that comes late")
+}
+
+/// The choices of a stream that neither stops nor restarts.
+fn unbroken(stream: &mut Stream, sampler: &Sampler, count: usize) -> Vec<u32> {
+    let mut sampler = sampler.clone();
+    let mut token = 3;
+    let mut choose = || {
+        token = sampler.choose(stream.reference.step(token).expect("legal shifts"));
+        token
+    };
+    let chosen = (0..count).map(|_| choose()).collect();
+    stream.reference.reset();
+    chosen
+}
+
+/// The stop token ends a run with its budget unspent; a token from outside goes on.
+fn stop(core: &mut SimCore) -> Verdict {
+    let mut stream = Stream::new(core, &QUICK, 13, 0);
+    let mut sampler = sampler(core);
+    let chosen = unbroken(&mut stream, &sampler, 40);
+    let last = first_seen(&chosen, 8);
+    core.write(regs::STOP, 1 << 31 | chosen[last]);
+    core.write(regs::BUDGET, 60);
+    core.write(regs::TOKEN_IN, 3);
+    stream.choices(core, &mut sampler, 3, last + 1)?;
+    stream.rest(core, last + 1, 60 - last as u32, status::STOPPED)?;
+    core.write(regs::TOKEN_IN, 1);
+    stream.choices(core, &mut sampler, 1, 1)?;
+    Ok(())
+}
+
+/// The restart token begins again at position 0 of an empty ring, sinks or not.
+fn restart(core: &mut SimCore, shape: &Shape, window: usize, sinks: usize) -> Verdict {
+    let mut stream = Stream::new(core, shape, window, sinks);
+    let mut sampler = sampler(core);
+    let chosen = unbroken(&mut stream, &sampler, 60);
+    let last = first_seen(&chosen, window + 1);
+    core.write(regs::RESTART, 1 << 31 | chosen[last]);
+    let count = last + 2 * window;
+    stream.generate(core, &mut sampler, 3, count)?;
+    stream.rest(core, count, 0, 0)?;
+    stream.place(core)
+}
+
+/// A reader that sleeps stalls the core and loses nothing.
+fn slow_reader(core: &mut SimCore) -> Verdict {
+    let mut stream = Stream::new(core, &QUICK, 7, 2);
+    let mut sampler = sampler(core);
+    core.write(regs::BUDGET, 49);
+    core.write(regs::TOKEN_IN, 3);
+    core.model().run(LONG);
+    expect("samples", core.read(regs::SAMPLES) as usize == QUEUE)?;
+    expect("status", core.read(regs::STATUS) == status::OUTPUT)?;
+    stream.choices(core, &mut sampler, 3, 50)?;
+    stream.rest(core, 50, 0, 0)
+}
+
+/// A prompt goes in at once, and the core goes on from its last token.
+fn prompt(core: &mut SimCore) -> Verdict {
+    let mut stream = Stream::new(core, &QUICK, 10, 1);
+    let mut sampler = sampler(core);
+    core.write(regs::BUDGET, 5);
+    for token in 1..12 {
+        core.write(regs::TOKEN_IN, token | 1 << 31);
+        stream.reference.step_silent(token).expect("legal shifts");
+    }
+    core.write(regs::TOKEN_IN, 12);
+    expect("hang", core.run_until_chosen(12 * TOKEN))?;
+    stream.choices(core, &mut sampler, 12, 6)?;
+    stream.rest(core, 6, 0, 0)?;
+    stream.place(core)
+}
+
+/// A stream that is saved goes on, after another, as if it had never paused.
+fn save_and_restore(core: &mut SimCore) -> Verdict {
+    let mut stream = Stream::new(core, &GROUPED, 11, 3);
+    let mut rng = Rng::new(5);
+    stream.steps(core, 17, &mut rng)?;
+    let (saved, reference) = (stream.save(core), stream.reference.clone());
+    stream.reset(core);
+    stream.steps(core, 5, &mut rng)?;
+    saved.restore(core);
+    stream.reference = reference;
+    stream.steps(core, 12, &mut rng)
+}
+
+/// A reset in the middle of a token leaves nothing of it.
+fn reset(core: &mut SimCore) -> Verdict {
+    let mut stream = Stream::new(core, &GROUPED, 9, 0);
+    for cycles in (0..600).step_by(7) {
+        core.write(regs::TOKEN_IN, 2);
+        core.model().run(cycles);
+        stream.reset(core);
+        stream.step(core, 3)?;
+        stream.reset(core);
+    }
+    Ok(())
+}
+
+/// Misuse and broken images are reported, and a reset makes up for them.
+fn errors(core: &mut SimCore) -> Verdict {
+    let mut stream = Stream::new(core, &QUICK, 5, 0);
+    let reported = |core: &mut SimCore, error| {
+        core.model().run(LONG);
+        expect("errors", core.read(regs::ERROR) == error)?;
+        expect("status", core.read(regs::STATUS) & status::BUSY == 0)
+    };
+
+    for _ in 0..QUEUE + 4 {
+        core.write(regs::TOKEN_IN, 1 << 31);
+    }
+    reported(core, error::INPUT_OVERFLOW)?;
+
+    stream.reset(core);
+    core.write(regs::TOKEN_IN, 2);
+    core.model().run(20);
+    fill(core, region::WIDE, 0, &[!0; 16]);
+    reported(core, error::BUSY_ACCESS)?;
+    stream.reset(core);
+    stream.step(core, 2)?;
+
+    stream.reset(core);
+    let steps = stream.image.steps.clone();
+    let out = steps.iter().position(|step| step.kind == Kind::Out).expect("every program has one");
+    let mut broken = steps[out];
+    broken.shift = 100;
+    fill(core, region::STEPS, out as u32, &broken.encode());
+    core.write(regs::TOKEN_IN, 2);
+    reported(core, error::ILLEGAL_SHIFT)?;
+
+    stream.reset(core);
+    let mut unknown = Step::new(Kind::End).encode();
+    unknown[0] |= 15; // the field of the kind
+    fill(core, region::STEPS, out as u32, &unknown);
+    core.write(regs::TOKEN_IN, 2);
+    reported(core, error::BAD_STEP)
+}
+
+type Trial = (&'static str, fn(&mut SimCore) -> Verdict);
+
+/// The trials, the cheapest first.
+const TRIALS: &[Trial] = &[
+    ("head sizes of 2", |core| logits(core, &SMALL_HEADS, 1, 0)),
+    ("grouped heads, sinks", |core| logits(core, &GROUPED, 21, 5)),
+    ("learned positions", |core| logits(core, &LEARNED, 11, 0)),
+    ("head size of 24, saturating", |core| logits(core, &SATURATING, 10, 2)),
+    ("head size of 64", |core| logits(core, &LARGE_HEAD, 19, 0)),
+    ("head sizes of 2, sinks", |core| logits(core, &SMALL_HEADS, 12, 11)),
+    ("generation", generation),
+    ("stop token", stop),
+    ("restart token", |core| restart(core, &QUICK, 6, 0)),
+    ("restart token, learned positions", |core| restart(core, &LEARNED, 6, 2)),
+    ("slow reader", slow_reader),
+    ("prompt", prompt),
+    ("save and restore", save_and_restore),
+    ("errors", errors),
+    ("reset", reset),
+];
+
+/// The first trial that fails, and its check.
+fn caught(core: &mut SimCore) -> Option<(&'static str, &'static str)> {
+    TRIALS.iter().find_map(|(name, trial)| Some((*name, trial(core).err()?)))
+}
+
+#[test]
+fn every_planted_fault_is_caught() {
+    let shape = shape::with_lanes(LANES).expect("a preset");
+    let (verilog, faults) = annulus_hdl::faulty_core_verilog(&shape).expect("a core");
+    let design = CoreDesign::of_build(&Build::new("mutants", &verilog), &mut |_| ()).expect("the core builds");
+    let mutant = |number: usize| {
+        let mut core = design.instance();
+        let port = core.model().port(faults::INPUT).expect("the input that chooses a fault");
+        core.model().poke(port, number as u64);
+        caught(&mut core)
+    };
+    assert_eq!(mutant(0), None, "the core without a fault");
+
+    let results = Mutex::new(vec![None; faults.len()]);
+    let next = AtomicUsize::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                if at >= faults.len() {
+                    break;
+                }
+                let result = mutant(at + 1);
+                results.lock().expect("no thread panics")[at] = result;
+            });
+        }
+    });
+
+    let mut table = HEAD.to_owned();
+    let mut survivors = vec![];
+    for (at, (fault, result)) in faults.iter().zip(results.into_inner().expect("no thread panics")).enumerate() {
+        let (trial, check) = result.unwrap_or(("NOTHING", "-"));
+        if result.is_none() {
+            survivors.push(format!("{}: {}", fault.unit, fault.what));
+        }
+        writeln!(table, "| {} | {} | {} | {trial}: {check} |", at + 1, fault.unit, fault.what).expect("a string grows");
+    }
+    println!("{table}");
+    assert!(survivors.is_empty(), "{} faults survive:\n{}", survivors.len(), survivors.join("\n"));
+    assert!(faults.len() >= 30, "only {} faults", faults.len());
+
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/mutations.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&page, &table).expect("the page can be written");
+    }
+    let written = std::fs::read_to_string(&page).unwrap_or_default();
+    assert_eq!(written, table, "docs/mutations.md is not current: UPDATE=1 writes it");
+}
+
+const HEAD: &str = "# Mutations
+
+Faults planted in the core, and the check that catches each. The list is made from the Verilog's own
+text (`hdl/src/faults.rs` says how a fault is written), the table by `sim/tests/mutants.rs`, which
+fails if a fault survives. All faults are in one simulated core of 64 lanes; an input of that core
+chooses one. The check that is named is the first to fail; most faults fail many.
+
+| | unit | fault | caught by |
+| --- | --- | --- | --- |
+";
