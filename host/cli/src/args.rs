@@ -1,6 +1,5 @@
 //! The command line: every option, and the help that explains it.
 
-use annulus_runtime::backend::Kind;
 use annulus_runtime::cores;
 use annulus_runtime::sampling::Sampling;
 use clap::builder::PossibleValuesParser;
@@ -12,7 +11,7 @@ use std::path::PathBuf;
 /// Runs small transformers on small FPGAs: write text, prove every bit of it,
 /// count every cycle.
 #[derive(Parser)]
-#[command(name = "annulus", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "annulus", version, after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do
     #[command(subcommand)]
@@ -331,14 +330,4 @@ fn percent(text: &str) -> Result<f64, String> {
         Ok(percent) if percent.is_finite() && percent >= 0.0 => Ok(percent / 100.0),
         _ => Err("give a percentage from 0 up, such as 2%".into()),
     }
-}
-
-/// The backend of this name; `auto` says on standard error what it stands for.
-pub fn backend(name: &str) -> Result<Kind, crate::output::Failure> {
-    if name == "auto" {
-        let (kind, why) = Kind::auto();
-        eprintln!("annulus: auto takes {kind}: {why}");
-        return Ok(kind);
-    }
-    name.parse().map_err(crate::output::Failure::new)
 }

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         // A reader that has seen enough is no fault.
         Ok(()) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("annulus: {failure}");
+            output::say(&failure);
             ExitCode::FAILURE
         }
     }

@@ -3,6 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, Write};
 
 /// Why a command ends without success.
@@ -42,6 +43,11 @@ impl Failure {
 
 /// What a command gives.
 pub type Outcome = Result<(), Failure>;
+
+/// Say something on standard error. Nobody has to listen.
+pub fn say(what: &impl Display) {
+    let _ = writeln!(io::stderr(), "annulus: {what}");
+}
 
 /// Write text, and see to it that it shows at once.
 pub fn write(text: &str) -> Outcome {

@@ -42,6 +42,16 @@ impl Setup {
     }
 }
 
+/// The backend of this name, and why it is that one where `auto` chose it.
+pub fn kind(name: &str) -> Result<(Kind, Option<&'static str>), Failure> {
+    if name == "auto" {
+        let (kind, why) = Kind::auto();
+        return Ok((kind, Some(why)));
+    }
+    let kind = name.parse().map_err(Failure::new)?;
+    Ok((kind, None))
+}
+
 /// The core that the command line names, if it names one.
 pub fn named_core(args: &CoreArgs) -> Option<CoreShape> {
     args.lanes.as_deref().or(args.board.as_deref()).and_then(cores::named)

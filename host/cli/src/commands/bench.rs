@@ -1,8 +1,8 @@
 //! `annulus bench`.
 
-use crate::args::{self, BenchArgs};
+use crate::args::BenchArgs;
 use crate::output::{self, grouped, Failure, Outcome};
-use crate::setup::Setup;
+use crate::setup::{self, Setup};
 use annulus_runtime::bench::{measure, Plan, Report};
 use annulus_runtime::generate::GenerateError;
 use std::fmt::Write;
@@ -12,7 +12,7 @@ pub fn run(args: &BenchArgs) -> Outcome {
     if args.tokens == Some(0) {
         return Err(Failure::new(GenerateError::NoPasses));
     }
-    let kind = args::backend(&args.backend)?;
+    let (kind, _) = setup::kind(&args.backend)?;
     let baseline = args.baseline.as_deref().map(read).transpose()?;
     let setup = Setup::new(&args.model, &[kind])?;
     let prompt = setup.prompt(&args.stream)?;
@@ -36,7 +36,8 @@ pub fn run(args: &BenchArgs) -> Outcome {
     }
     if let Some(baseline) = baseline {
         let worse = report.compare(&baseline, args.max_regression).map_err(Failure::new)?;
-        eprintln!("annulus: {:+.2}% against the baseline, within the {:.2}% allowed", worse * 100.0, args.max_regression * 100.0);
+        let (worse, allowed) = (100.0 * worse, 100.0 * args.max_regression);
+        output::say(&format_args!("{worse:+.2}% against the baseline, within the {allowed:.2}% allowed"));
     }
     Ok(())
 }

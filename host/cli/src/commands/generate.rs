@@ -1,8 +1,8 @@
 //! `annulus generate`.
 
-use crate::args::{self, GenerateArgs};
+use crate::args::GenerateArgs;
 use crate::output::{self, grouped, Failure, Outcome};
-use crate::setup::Setup;
+use crate::setup::{self, Setup};
 use annulus_runtime::generate::{generate, GenerateError, Phase, Request, Run};
 use annulus_runtime::sampling::Sampling;
 use annulus_runtime::text::TextStream;
@@ -40,7 +40,7 @@ struct Report<'a> {
 }
 
 pub fn run(args: &GenerateArgs) -> Outcome {
-    let kind = args::backend(&args.backend)?;
+    let (kind, why) = setup::kind(&args.backend)?;
     if args.passes == 0 {
         return Err(Failure::new(GenerateError::NoPasses));
     }
@@ -49,6 +49,9 @@ pub fn run(args: &GenerateArgs) -> Outcome {
     let sampling = Sampling { top_k: args.top_k, top_p: args.top_p, ..args.stream.sampling() };
     sampling.gumbel(&setup.image).map_err(Failure::new)?;
     let mut backend = setup.backend(kind, args.trace.as_deref())?;
+    if let Some(why) = why {
+        output::say(&format_args!("auto takes {kind}: {why}"));
+    }
 
     let mut writer = Writer { stream: TextStream::new(&setup.opened.model.tokenizer), text: String::new(), quiet: args.json };
     writer.prompt(&prompt, args.passes)?;
@@ -89,7 +92,7 @@ pub fn run(args: &GenerateArgs) -> Outcome {
             decode: run.decode,
         });
     }
-    eprintln!("annulus: {}", summary(&run, kind.name()));
+    output::say(&summary(&run, kind.name()));
     Ok(())
 }
 

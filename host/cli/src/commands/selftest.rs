@@ -1,8 +1,8 @@
 //! `annulus selftest`.
 
-use crate::args::{self, SelftestArgs};
+use crate::args::SelftestArgs;
 use crate::output::{self, Failure, Outcome};
-use crate::setup::Setup;
+use crate::setup::{self, Setup};
 use annulus_runtime::backend::BackendError;
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ struct Report<'a> {
 }
 
 pub fn run(args: &SelftestArgs) -> Outcome {
-    let kind = args::backend(&args.backend)?;
+    let (kind, _) = setup::kind(&args.backend)?;
     let setup = Setup::new(&args.model, &[kind])?;
     let result = setup.backend(kind, None)?.self_test();
     let fault = match &result {

@@ -1,8 +1,8 @@
 //! `annulus verify`.
 
-use crate::args::{self, VerifyArgs};
+use crate::args::VerifyArgs;
 use crate::output::{self, grouped, Failure, Outcome};
-use crate::setup::Setup;
+use crate::setup::{self, Setup};
 use annulus_runtime::backend::{Choice, Kind};
 use annulus_runtime::generate::GenerateError;
 use annulus_runtime::lockstep::{compare, Agreement};
@@ -73,7 +73,8 @@ pub fn run(args: &VerifyArgs) -> Outcome {
 
 /// The backends asked for, at least two.
 fn kinds(args: &VerifyArgs) -> Result<Vec<Kind>, Failure> {
-    let mut kinds = args.backends.iter().map(|name| args::backend(name)).collect::<Result<Vec<_>, _>>()?;
+    let kind = |name: &String| Ok(setup::kind(name)?.0);
+    let mut kinds = args.backends.iter().map(kind).collect::<Result<Vec<_>, Failure>>()?;
     if args.reference && !kinds.contains(&Kind::Reference) {
         kinds.push(Kind::Reference);
     }

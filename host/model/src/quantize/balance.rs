@@ -62,12 +62,14 @@ pub fn balance(model: &mut FloatModel, reaches: &mut Reaches) {
     }
 }
 
-/// `sqrt(|reader| / |channel|)` from the squares of both; 1 where either is zero.
+/// `sqrt(|reader| / |channel|)` from the squares of both, as a power of two: a row so
+/// scaled keeps its int8 weights. 1 where either is zero.
 fn factor(channel: f64, reader: f64) -> f64 {
     if channel == 0.0 || reader == 0.0 {
         return 1.0;
     }
-    (reader / channel).powf(0.25).clamp(1.0 / LIMIT, LIMIT)
+    let factor = (reader / channel).powf(0.25).clamp(1.0 / LIMIT, LIMIT);
+    factor.log2().round().exp2()
 }
 
 fn power(channels: &[Reach]) -> f64 {
