@@ -8,7 +8,7 @@
 /// One planted fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Block that holds it, `scan` or `heads.rope`.
+    /// Block that holds it: `scan`, or a block in another, `heads.rope`.
     pub unit: String,
     /// What goes wrong.
     pub what: String,
@@ -63,8 +63,7 @@ fn replace(text: &str, mut with: impl FnMut(Fault) -> String) -> String {
             unreachable!("not a planted fault: «{line}");
         };
         if let Some((_, module)) = before.rsplit_once("\nmodule top") {
-            let name = module.split('(').next().unwrap_or_default();
-            unit = name.trim_start_matches('$').replace('$', ".");
+            unit = unit_of(module.split('(').next().unwrap_or_default());
         }
         let [what, right, wrong] = [what, right, wrong].map(|part| part.trim().to_owned());
         out += before;
@@ -72,6 +71,12 @@ fn replace(text: &str, mut with: impl FnMut(Fault) -> String) -> String {
         rest = after;
     }
     out + rest
+}
+
+/// `array.rows` for `$array$rows$7`: copies of a block have one name.
+fn unit_of(module: &str) -> String {
+    let parts = module.split('$').map(|part| part.trim_end_matches(|c: char| c.is_ascii_digit()));
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
 }
 
 #[cfg(test)]
@@ -83,7 +88,10 @@ module top(clock, y);
     input wire clock;
     output wire y;
 endmodule
-module top$a$0(y);
+module top$a$b0(y);
+    assign y = «off by one: x + 1 → x»;
+endmodule
+module top$a$b1(y);
     assign y = «off by one: x + 1 → x»;
     assign z = «off by one: x + 1 → x» && «sign: x → -x»;
 endmodule
@@ -100,9 +108,9 @@ endmodule
     fn a_test_chooses_a_fault() {
         let (text, faults) = all(TEXT);
         assert!(text.contains("module top(mutant,clock, y);\n    input wire [7:0] mutant;"), "{text}");
-        assert_eq!(text.matches("(top.mutant == 8'd1 ? (x) : (x + 1))").count(), 2, "{text}");
+        assert_eq!(text.matches("(top.mutant == 8'd1 ? (x) : (x + 1))").count(), 3, "{text}");
         assert_eq!(text.matches("(top.mutant == 8'd2 ? (-x) : (x))").count(), 1, "{text}");
         let found: Vec<_> = faults.iter().map(|f| (f.unit.as_str(), f.what.as_str())).collect();
-        assert_eq!(found, [("a.0", "off by one"), ("a.0", "sign")]);
+        assert_eq!(found, [("a.b", "off by one"), ("a.b", "sign")]);
     }
 }

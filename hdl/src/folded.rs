@@ -125,7 +125,6 @@ impl Logic for FoldedCore {
         self.machine.output_at.next = self.bus.output_at.val();
         self.machine.stopped.next = self.bus.stopped.val();
         self.machine.awake.next = self.bus.awake.val();
-        self.machine.stale_phases.next = self.store.stale_phases.val();
         self.machine.crc_busy.next = self.checksum.busy.val();
 
         // store
@@ -139,7 +138,9 @@ impl Logic for FoldedCore {
         self.store.magnitudes.next = self.machine.magnitudes.val();
         self.store.cycles.next = self.machine.cycles.val();
         self.store.wide.next = self.array.link_found.val();
-        self.store.forget_phases.next = self.machine.forget_phases.val();
+        self.store.restart.next = self.machine.restart.val();
+        self.store.phases_moved.next = self.machine.phases_moved.val();
+        self.store.link_writes.next = self.bus.write_register.val();
         self.store.write_register.next = self.machine.write_register.val();
         self.store.write_register_at.next = self.machine.write_register_at.val();
         self.store.register_data.next = self.machine.register_data.val();

@@ -92,6 +92,7 @@ impl SimCore {
         self.model.poke(self.ports.write, 1);
         self.model.tick();
         self.model.poke(self.ports.write, 0);
+        self.answer();
     }
 
     /// Reads a register. Takes the cycles that the bus takes.
@@ -100,9 +101,14 @@ impl SimCore {
         self.model.poke(self.ports.read, 1);
         self.model.tick();
         self.model.poke(self.ports.read, 0);
-        // A read always answers; the bound only keeps a broken core from hanging a test.
-        self.model.run_until(self.ports.ready, 1, 64);
+        self.answer();
         self.model.peek(self.ports.q) as u32
+    }
+
+    /// Waits for the bus. It always answers; the bound only keeps a broken core from
+    /// hanging a test.
+    fn answer(&mut self) {
+        self.model.run_until(self.ports.ready, 1, 64);
     }
 
     /// Lets the core run until a chosen token waits, for at most `cycles` cycles.

@@ -172,13 +172,17 @@ fn a_damaged_or_short_request_does_nothing() {
         let mut damaged = request;
         damaged[bit / 8] ^= 0x80 >> (bit % 8);
         assert_eq!(send(&mut wire, &damaged, 0), None, "bit {bit}");
-        // Cut short there, and after one clock too many or too few.
-        for (skip, double) in [(None, None), (Some(bit), None), (None, Some(bit))] {
-            let bits = (0..8 * HEADER_BYTES).filter(|&i| Some(i) != skip);
-            let bits = bits.flat_map(|i| std::iter::repeat_n(i, 1 + usize::from(Some(i) == double)));
+        // Cut short there; with that bit lost; with it doubled, unless it only trails the frame.
+        let bits: Vec<bool> = (0..8 * HEADER_BYTES).map(|i| request[i / 8] >> (7 - i % 8) & 1 == 1).collect();
+        let (before, after) = bits.split_at(bit);
+        let doubled = [before, &after[..1], after].concat();
+        for sent in [before.to_vec(), [before, &after[1..]].concat(), doubled] {
+            if sent.starts_with(&bits) {
+                continue;
+            }
             wire.select();
-            for i in bits.take(if skip.or(double).is_some() { usize::MAX } else { bit }) {
-                wire.bit(request[i / 8] >> (7 - i % 8) & 1 == 1);
+            for bit in sent {
+                wire.bit(bit);
             }
             wire.deselect();
         }
@@ -263,7 +267,7 @@ fn an_answer_tells_what_the_core_does() {
     for (i, (register, value)) in [(regs::BUDGET, 100), (regs::TOKEN_IN, 1)].into_iter().enumerate() {
         assert!(send(wire, &Header::write(register, value, 101 + i as u8).encode(), 0).is_some());
     }
-    assert_eq!(flags(wire), Some(status::BUSY));
+    assert_eq!(flags(wire).map(|f| f & status::BUSY), Some(status::BUSY));
     assert!(wire.run_until_chosen(100_000));
     assert_eq!(flags(wire).map(|f| f & status::OUTPUT), Some(status::OUTPUT));
 }

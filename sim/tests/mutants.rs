@@ -75,7 +75,6 @@ impl Stream {
     /// Empties the stream on both sides.
     fn reset(&mut self, core: &mut SimCore) {
         core.write(regs::CONTROL, control::RESET | control::CLEAR_COUNTERS | control::CLEAR_CRC);
-        core.tick();
         self.reference.reset();
         self.crc = Crc32::new();
     }
@@ -370,7 +369,7 @@ fn prompt(core: &mut SimCore) -> Verdict {
     stream.place(core)
 }
 
-/// A stream that is saved goes on, after another, as if it had never paused.
+/// A stream that is saved goes on, after another and a reset, as if it had never paused.
 fn save_and_restore(core: &mut SimCore) -> Verdict {
     let mut stream = Stream::new(core, &GROUPED, 11, 3);
     let mut rng = Rng::new(5);
@@ -378,6 +377,7 @@ fn save_and_restore(core: &mut SimCore) -> Verdict {
     let (saved, reference) = (stream.save(core), stream.reference.clone());
     stream.reset(core);
     stream.steps(core, 5, &mut rng)?;
+    stream.reset(core);
     saved.restore(core);
     stream.reference = reference;
     stream.steps(core, 12, &mut rng)
@@ -508,7 +508,7 @@ fn every_planted_fault_is_caught() {
         std::fs::write(&page, &table).expect("the page can be written");
     }
     let written = std::fs::read_to_string(&page).unwrap_or_default();
-    assert_eq!(written, table, "docs/mutations.md is not current: UPDATE=1 writes it");
+    assert!(written == table, "docs/mutations.md is not current: UPDATE=1 writes it");
 }
 
 const HEAD: &str = "# Mutations

@@ -23,7 +23,7 @@ reg [7:0] d;
 reg nonzero;
 always @(posedge clock) begin
     d <= distance[7:0];
-    nonzero <= valid & ~|distance[16:8];
+    nonzero <= valid & «a score far below the maximum counts as a near one: ~|distance[16:8] → 1'b1»;
     p <= nonzero ? {1'b0, table_of_p[d]} : 8'd0;
 end
 ";

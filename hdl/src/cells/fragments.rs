@@ -11,7 +11,7 @@ pub(super) fn round_sat(from: usize, to: usize) -> String {
     format!(
         "function [{result}:0] round_sat(input [{from}:0] value);
     round_sat = value[{from}:{to}] != {{{same}{{value[{from}]}}}} | value[{to}:1] == {{1'b0, {{{fill}{{1'b1}}}}}}
-        ? {{value[{from}], {{{fill}{{~value[{from}]}}}}}} : value[{to}:1] + {{{fill}'d0, value[0]}};
+        ? {{value[{from}], {{{fill}{{~value[{from}]}}}}}} : value[{to}:1] + {{{fill}'d0, «a result is truncated where it should be rounded: value[0] → 1'b0»}};
 endfunction
 "
     )

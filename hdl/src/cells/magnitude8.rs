@@ -25,7 +25,7 @@ reg [20:0] pair [0:3];
 genvar i;
 generate
     for (i = 0; i < 8; i = i + 1) begin : lane
-        assign size[i] = (x[22*i +: 21] ^ {21{x[22*i+21]}}) & {21{valid[i]}};
+        assign size[i] = (x[22*i +: 21] ^ «a negative element has the wrong size: {21{x[22*i+21]}} → 21'd0») & {21{valid[i]}};
     end
     for (i = 0; i < 4; i = i + 1) begin : by_pairs
         always @(posedge clock) pair[i] <= larger(size[2*i], size[2*i+1]);

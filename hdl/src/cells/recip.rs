@@ -33,7 +33,7 @@ reg [16:0] here, base;
 reg [10:0] slope;
 reg [9:0] fraction;
 reg [20:0] step;
-wire [26:0] sum = {base, 10'd511} - {6'd0, step};
+wire [26:0] sum = {base, «the reciprocal is not rounded: 10'd511 → 10'd0»} - {6'd0, step};
 always @(posedge clock) begin
     roughly <= z_by_8;
     eights_late <= eights;

@@ -38,7 +38,7 @@ always @(posedge clock) begin
     product <= times_mu({1'b0, r}, mu);
     fixed <= {base[7], base} + {{3{s[5]}}, s};
     varying <= {1'b0, k} - {1'b0, e};
-    m <= product[19:3] + {16'd0, product[2]};
+    m <= product[19:3] + {16'd0, «the multiplier of a row is not rounded: product[2] → 1'b0»};
     sh <= sum[4:0];
     illegal <= |sum[8:5];
 end

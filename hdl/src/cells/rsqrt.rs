@@ -34,7 +34,7 @@ reg [15:0] u;
 reg [15:0] here, base;
 reg [9:0] slope, fraction;
 reg [19:0] step;
-wire [25:0] sum = {base, 10'd511} - {6'd0, step};
+wire [25:0] sum = {base, «the root is not rounded: 10'd511 → 10'd0»} - {6'd0, step};
 always @(posedge clock) begin
     roughly <= t_by_8;
     eights_late <= eights;

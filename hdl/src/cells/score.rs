@@ -31,7 +31,7 @@ wire [29:0] by_query = times_mu({{3{d[23]}}, d}, muq);
 always @(posedge clock) begin
     once <= by_query[26:0];
     muk_late <= muk;
-    both <= times_mu(once, muk_late);
+    both <= times_mu(once, «the key's multiplier comes a cycle early: muk_late → muk»);
     {illegal, bad} <= {bad, |sh_late[6:5]};
 end
 ";

@@ -37,7 +37,7 @@ always @(posedge clock) begin
     {here, slope} <= x[14] ? {CREST, 9'd0} : quarter[x[13:8]];
     fraction <= x[7:0];
     step <= slope * fraction;
-    base <= negative[1] ? {-{1'b0, here}, 8'd127} : {1'b0, here, 8'd128};
+    base <= negative[1] ? {-{1'b0, here}, 8'd127} : {1'b0, here, «the sine is not rounded: 8'd128 → 8'd0»};
     y <= sum[24:9];
 end
 ";

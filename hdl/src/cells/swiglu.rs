@@ -54,7 +54,7 @@ always @(posedge clock) begin
     step <= slope * fraction;
     base <= below_zero[1] ? {-here, 12'd2047} : {here, 12'd2048};
     sigmoid <= {1'b0, sum[28:13]};
-    silu <= gated[31:16] + {15'd0, gated[15]};
+    silu <= gated[31:16] + {15'd0, «SiLU is not rounded: gated[15] → 1'b0»};
     product <= silu * $signed(u_late);
 end
 ";

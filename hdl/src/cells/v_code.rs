@@ -14,7 +14,7 @@ leaf! {
 }
 
 const TEXT: &str = "wire clamp = v[15:7] == 9'h0ff;
-always @(posedge clock) m <= v[15:8] + {7'd0, v[7] & ~clamp};
+always @(posedge clock) m <= v[15:8] + {7'd0, v[7] & «a large value rounds up to a negative one: ~clamp → 1'b1»};
 ";
 
 impl VCode {

@@ -5,7 +5,7 @@
 //! (one of four, by the multiplier of the scale that was read last), `#value`
 //! (a constant, which gets a word of its own), `V[i++]` (a vector memory at a
 //! pointer, which may move on) and a few sources that stand alone (`sum`,
-//! `step3`, ...). `.word name count` declares variables and `.macro name` to
+//! `step3.low`, ...). `.word name count` declares variables and `.macro name` to
 //! `.end` a piece of text to be repeated.
 //!
 //! Where an instruction reads what the one before has just written, but would
@@ -29,14 +29,12 @@ pub const CHANGES: [&str; 9] =
 /// Registers that `set` copies the accumulator to.
 pub const SETS: [&str; 8] = ["count", "wide", "words", "from", "with", "skip", "target", "go"];
 /// Orders to the units around.
-pub const ORDERS: [&str; 10] =
-    ["rest", "start", "finish", "stop", "bad", "pop", "clear", "first", "next", "crc"];
-/// One more order: the phases count as zero until they are written.
-pub const FRESH_ORDER: u16 = ORDERS.len() as u16;
+pub const ORDERS: [&str; 12] = [
+    "rest", "start", "finish", "stop", "bad", "pop", "clear", "first", "next", "crc", "restart", "moved",
+];
 /// Branches, in the order of their codes.
-pub const BRANCHES: [&str; 13] = [
-    "jump", "loop", "call", "ret", "jz", "jnz", "jn", "jp", "jcarry", "jinput", "jfull", "jfresh",
-    "jstopped",
+pub const BRANCHES: [&str; 12] = [
+    "jump", "loop", "call", "ret", "jz", "jnz", "jn", "jp", "jcarry", "jinput", "jfull", "jstopped",
 ];
 
 /// Where an operand comes from or goes to (bits 8 to 11).
@@ -81,6 +79,9 @@ pub mod space {
 
 /// Operands without a memory, in the order of their codes.
 pub const SOURCES: [&str; 3] = ["sum", "magnitudes", "cycles"];
+
+/// What is read of a step's word: all of it, half of it, or ten bits.
+pub const PARTS: [&str; 4] = ["whole", "low", "high", "ten"];
 
 /// A memory reached through a pointer, by the letter that names it.
 const MEMORIES: [(&str, u16); 8] = [
@@ -219,7 +220,6 @@ impl Assembler<'_> {
             }
         }
         match verb {
-            "fresh" => other("order", FRESH_ORDER),
             "set" => match SETS.iter().position(|s| *s == operand) {
                 Some(code) => other("set", code as u16),
                 None => Err("no such register".into()),
@@ -239,8 +239,12 @@ impl Assembler<'_> {
         if let Some(code) = SOURCES.iter().position(|s| *s == text) {
             return Ok(space::SOURCE << 8 | code as u16);
         }
-        if let Some(word) = text.strip_prefix("step").and_then(|w| w.parse::<u16>().ok()) {
-            return Ok(space::STEP << 8 | word);
+        if let Some(step) = text.strip_prefix("step") {
+            let (word, part) = step.split_once('.').unwrap_or((step, "whole"));
+            let part = PARTS.iter().position(|p| *p == part);
+            if let (Ok(word), Some(part)) = (word.parse::<u16>(), part) {
+                return Ok(space::STEP << 8 | (part as u16) << 3 | word);
+            }
         }
         match text {
             "input" | "output" => return Ok(space::QUEUE << 8),
@@ -287,7 +291,7 @@ impl Assembler<'_> {
         place as u16
     }
 
-    /// A sum of numbers, symbols and addresses of variables.
+    /// A sum of numbers, symbols and addresses of variables and of labels that stand above.
     fn value(&self, text: &str) -> Result<u32, String> {
         let mut sum = 0u32;
         for term in text.replace('-', "+-").split('+').filter(|term| !term.is_empty()) {
@@ -302,6 +306,7 @@ impl Assembler<'_> {
             let value = number
                 .or_else(|| self.symbols.get(name).copied())
                 .or_else(|| self.variables.get(name).copied())
+                .or_else(|| self.labels.get(name).map(|&at| at.into()))
                 .ok_or_else(|| format!("no value {name}"))?;
             sum = if negative { sum.wrapping_sub(value) } else { sum.wrapping_add(value) };
         }

@@ -143,7 +143,7 @@ always @(*) begin
         PHASE: register = PHASES + pair_at;
         KEY_SCALES: space = S_KEY_ENTRY;
         LOGITS: space = S_LOGIT;
-        default: register = 16'd0 + R_KIND_CYCLES;
+        default: register = R_TOKENS + 1;     // never written: 0
     endcase
 end
 reg [31:0] answered;

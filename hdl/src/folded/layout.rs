@@ -48,7 +48,7 @@ impl Layout {
         let pairs = (shape.max_head / 2).next_power_of_two();
         // The register memory: the bus' registers, queues, rotations, then what the
         // microprogram declares, then the scales of the query heads.
-        let inputs = 0x40;
+        let inputs = u32::from(regs::KIND_CYCLES);
         let outputs = inputs + QUEUE;
         let phase = outputs + QUEUE;
         let increment = phase + pairs;

@@ -5,7 +5,7 @@
 //! from another, and executes. A branch is decided in the last stage and costs
 //! one cycle more when it is taken.
 
-use super::assembler::{space, BRANCHES, CHANGES, FRESH_ORDER, ORDERS, OTHER, OTHERS, SETS, STORE};
+use super::assembler::{space, BRANCHES, CHANGES, ORDERS, OTHER, OTHERS, SETS, STORE};
 use super::layout::Layout;
 use crate::leaf;
 use crate::units::text::{address_bits, localparams};
@@ -27,6 +27,7 @@ leaf! {
         out at: Bits<16>,
         out step_at: Bits<16>,
         out space: Bits<4>,
+        /// Which source, or which part of a step's word.
         out source: Bits<2>,
         in operand: Bits<32>,
         in mu: Bits<2>,
@@ -71,14 +72,14 @@ leaf! {
         in output_at: Bits<4>,
         in stopped: Bit,
         in awake: Bit,
-        in stale_phases: Bit,
         out woken: Bit,
         out pop: Bit,
         out push: Bit,
         out stop: Bit,
         out illegal: Bit,
         out bad_step: Bit,
-        out forget_phases: Bit,
+        out restart: Bit,
+        out phases_moved: Bit,
         out busy: Bit,
         out processing: Bit,
         in crc_busy: Bit,
@@ -103,7 +104,7 @@ leaf! {
             ("BUDGET", annulus_contract::regs::BUDGET as usize),
             ("STORE", STORE.into()), ("OTHER", OTHER.into()),
             ("S_REGISTER", space::REGISTER.into()), ("S_BY_MU", space::BY_MU.into()),
-            ("S_SOURCE", space::SOURCE.into()), ("S_INDIRECT", space::INDIRECT.into()),
+            ("S_STEP", space::STEP.into()), ("S_SOURCE", space::SOURCE.into()), ("S_INDIRECT", space::INDIRECT.into()),
             ("S_VECTOR", space::VECTOR.into()), ("S_KEY_SCALE", space::KEY_SCALE.into()),
             ("S_ROW_SCALE", space::ROW_SCALE.into()), ("S_QUEUE", space::QUEUE.into()),
             ("S_MANTISSA", space::MANTISSA.into()), ("S_LOGIT", space::LOGIT.into()),
@@ -113,7 +114,6 @@ leaf! {
         text += &codes("CHANGE", &CHANGES);
         text += &codes("SET", &SETS);
         text += &codes("ORDER", &ORDERS);
-        text += &format!("localparam [3:0] ORDER_FRESH = {FRESH_ORDER};\n");
         text += &codes("IF", &BRANCHES);
         text += "reg [15:0] program_words [0:WORDS-1];\ninitial begin\n";
         for (at, word) in program.iter().enumerate() {
@@ -191,7 +191,7 @@ wire [3:0] where = ix[11:8];
 wire [3:0] detail = ix[3:0];
 reg [POINTER-1:0] at_x;
 always @(*) space = reading ? link_space : where;
-always @(*) source = ix[1:0];
+always @(*) source = reading ? 2'd0 : where == S_STEP ? ix[4:3] : ix[1:0];
 wire storing = ix_valid && op == STORE;
 wire other = ix_valid && op == OTHER;
 wire operates = ix_valid && op < STORE;
@@ -296,7 +296,6 @@ always @(*) case (ix[13:10])
     IF_JCARRY: met = carry;
     IF_JINPUT: met = input_any;
     IF_JFULL: met = output_full;
-    IF_JFRESH: met = stale_phases;
     IF_JSTOPPED: met = stopped;
     default: met = 0;
 endcase
@@ -342,7 +341,8 @@ always @(*) begin
     pop = ordered && detail == ORDER_POP;
     stop = ordered && detail == ORDER_STOP;
     bad_step = ordered && detail == ORDER_BAD;
-    forget_phases = ordered && detail == ORDER_FRESH;
+    restart = ordered && detail == ORDER_RESTART;
+    phases_moved = ordered && detail == ORDER_MOVED;
     crc = sums_up && executed;
     illegal = other && where == DO_SETN && a[31:5] != 0;
     busy = awake || !rests;

@@ -8,11 +8,11 @@
 .word pending                   ; a choice has not been fed back
 .word chosen
 .word token                     ; bit 31: nobody wants its logits
-.word words_done                ; words the array took for this token
 ; ---- rotary positions: per pair
 .word angle_now
 .word size                      ; of a head
 .word pairs                     ; half of it, 0 without rotation
+.word padded                    ; to whole words of mantissas
 ; ---- lookups
 .word fraction
 .word mask
@@ -63,6 +63,26 @@
     rshr
 .end
 
+    jump reset
+
+; Where each kind of step begins.
+by_kind:
+    jump done
+    jump embed
+    jump normalize
+    jump query
+    jump key
+    jump value
+    jump scores
+    jump mix
+    jump out
+    jump gate_up
+    jump relu
+    jump out
+    jump logits
+    jump unknown
+    jump unknown
+
 reset:
     ld #0
     st pending
@@ -94,7 +114,17 @@ begin:
     st token
     ld #0
     st pending
-    st words_done
+
+; The slots that hold a token once this one is stored.
+    ld RING_STATE
+    jz filling
+    ld KEY_GROUPS
+    jump filled
+filling:
+    ld KEY_AT
+    add #1
+filled:
+    st slots
 
 ; Sine and cosine of every pair's phase; then the phase moves on.
     ld HEAD
@@ -102,25 +132,18 @@ begin:
     st size
     half
     st pairs
+    ld size
+    add #7
+    and #0xf8
+    st padded
     ld HEAD
     and #512
     jnz rotary
     st pairs
     jump steps
 rotary:
-    ld #phase
-    point i
     ld pairs
     set count
-    jfresh zero_phase
-    jump angles
-zero_phase:
-    ld #0
-    st R[i++]
-    loop zero_phase
-    ld pairs
-    set count
-angles:
     ld #phase
     point i
     ld #increment
@@ -141,15 +164,13 @@ angle_of_pair:
     add R[k++]
     st R[i++]
     loop angle_of_pair
+    moved
 
 ; ----------------------------------------------------------------- the steps
 
 steps:
     first
 fetch:
-    ld step0
-    and #0x4000                 ; for sinks only
-    jnz skip
     ld token
     jp wanted
     ld step0
@@ -161,22 +182,6 @@ wanted:
     add #by_kind
     set target
     ret
-by_kind:
-    jump done
-    jump embed
-    jump normalize
-    jump query
-    jump key
-    jump value
-    jump scores
-    jump mix
-    jump out
-    jump gate_up
-    jump relu
-    jump out
-    jump logits
-    jump unknown
-    jump unknown
 unknown:
     bad
     jump done
@@ -200,10 +205,7 @@ by_token:
     and #0xffff
 row_known:
     st index
-    ld step4                    ; its scale: N, and mu
-    and #0xffff
-    st at
-    add at
+    call row_scales             ; its scale: N, and mu
     add index
     point l
     call step_shift
@@ -215,19 +217,17 @@ row_known:
     st a
     add #8
     st until
-    ld step2
-    and #1023
+    ld step2.ten
     mul index                   ; its first word
     n 0
     shr
     add step1
-    and #0xfffff
     st at
     ld #1
     set words
     ld #0
     set skip
-    call residual_pointers
+    call residual_step
     ld step0
     and #0x100000               ; add?
     jnz start_row
@@ -235,7 +235,7 @@ clear_element:
     ld #0
     st V[i++]
     loop clear_element
-    call residual_pointers
+    call residual_rows
 start_row:
     ld shift
     setn
@@ -274,14 +274,13 @@ embedded:
     sat16
     st M[i++]
     loop element
-    ld words_done
-    add rows
-    st words_done
+    ld rows
+    call count_words
     jump complete
 
 ; The norm after the embedding.
 normalize:
-    call residual_pointers
+    call residual_step
     call step_shift
     add root_shift
     setn
@@ -294,51 +293,60 @@ normal_element:
     loop normal_element
     jump complete
 
-; The step's rows, counted, and i at the residual.
-residual_pointers:
-    clear
-    ld step3
-    and #0x3fff
+; The step's rows, counted, and i at the residual, whose magnitudes start again.
+residual_step:
+    ld step3.low
     st rows
+residual_again:
+    clear
+residual_rows:
+    ld rows
     set count
     ld #RESIDUAL
     point i
     ret
 
+; Twice the step's first entry of row scales: a byte a row.
+row_scales:
+    ld step4.low
+    st at
+    add at
+    ret
+
 ; The constant part of the step's shift.
 step_shift:
-    ld step4
-    high
+    ld step4.high
     and #255
     xor #128
     sub #128
+    ret
+
+; Exponent of the vector just written, also to N.
+exponent:
+    ld magnitudes
+    len
+    sub #7
+    max #0
+    setn
     ret
 
 ; Exponent, mantissas and reciprocal root of a residual just written: e, R, k.
 norm:
     ld #X_RESIDUAL_BYTES
     point k
-    ld magnitudes
-    len
-    sub #7
-    max #0
+    call residual_rows
+    call exponent
     st residual_e
-    setn
-    ld rows
-    set count
-    ld #RESIDUAL
-    point i
     call encode
-    ld rows
-    set count
-    ld #RESIDUAL
-    point i
+    call residual_rows
     ld #0
     mul #0                      ; P = 0
 square:
     ld V[i]
     mac V[i++]
     loop square
+    ld #RSQRT-16
+    st base
     ld step0
     and #0x40000                ; the embedding's epsilon?
     jz plain_eps
@@ -377,13 +385,7 @@ small_t:
     mul T[j]
     shr
 u_known:
-    n 10                        ; i = u >> 10
-    mul #1
-    and #1023
-    st fraction
-    shr
-    add #RSQRT-16
-    call interpolate
+    call lookup_fine            ; i = u >> 10
     rsb #65536
     st root
     ret
@@ -403,16 +405,12 @@ encode:
 ; sin(A), from a phase.
 sin:
     st angle_now
-    and #0x40000000             ; quadrants 1 and 3 run backward
-    jz rising
-    ld angle_now
-    and #0x3fffffff
-    rsb #0x40000000
-    jump folded
+    and #0x7fffffff             ; quadrants 1 and 3 run backward:
+    sub #0x40000000             ; x = 2^30 - |phase mod 2^31 - 2^30|
+    jn rising
+    rsb #0
 rising:
-    ld angle_now
-    and #0x3fffffff
-folded:
+    add #0x40000000
     high                        ; i << 8 | f
     call lookup
     st low
@@ -425,16 +423,21 @@ lower_half:
     sub low
     ret
 
-; The table at `base`, between its entries: 8 bits of fraction in A.
+; The table at `base`, between its entries: 10 or 8 bits of fraction in A.
+lookup_fine:
+    n 10
+    mul #1
+    and #1023
+    jump interpolate
 lookup:
     n 8
     mul #1
     and #255
+; Entry i = P >> N and the next: T[i] + rshr((T[i+1] - T[i]) * A, N).
+interpolate:
     st fraction
     shr
     add base
-; Entry A and the next: T[A] + rshr((T[A+1] - T[A]) * fraction, N).
-interpolate:
     point j
     ld T[j++]
     st low
@@ -466,6 +469,43 @@ no_norm:
 ; A = R, shift = k - e: multipliers, shift and the array.
 pass:
     n 3
+    call multipliers
+    call step_shift
+    add shift
+    st shift
+    call row_scales
+    point l
+    ld #0
+    set skip
+    ld step3.low
+    st rows
+    st left
+    set count
+    ld step2.ten
+; The array: A words a row, `rows` rows.
+run_array:
+    st cols
+    set words
+    ld step1
+    set from
+    set go
+    ld cols
+    mul rows
+    n 0
+    shr
+count_words:
+    add BUSY
+    st BUSY
+    jcarry more_words
+    ret
+more_words:
+    ld BUSY_HIGH
+    add #1
+    st BUSY_HIGH
+    ret
+
+; A times 5 to 8, rshr by N.
+multipliers:
     st a
     mul #5
     rshr
@@ -482,58 +522,19 @@ pass:
     mul #8
     rshr
     st multiplier[3]
-    call step_shift
-    add shift
-    st shift
-    ld step4                    ; two rows an entry of the scales
-    and #0xffff
-    st at
-    add at
-    point l
-    ld #0
-    set skip
-    ld step3
-    and #0x3fff
-    st rows
-    set count
-    ld step2
-    and #1023
-; The array: A words a row, `rows` rows.
-run_array:
-    st cols
-    set words
-    ld step1
-    and #0xfffff
-    set from
-    set go
-    ld cols
-    mul rows
-    n 0
-    shr
-    add words_done
-    st words_done
     ret
 
 ; Attention output, or hidden vector, times the step's matrix; onto the residual.
 out:
-    ld magnitudes
-    len
-    sub #7
-    max #0
-    st hidden_e
-    setn
-    ld step2
-    and #1023
-    mul #8
     ld #HIDDEN
     point i
     ld #X_HIDDEN_BYTES
     point k
-    n 0
-    shr
+    ld step2.ten
+    rol3
     set count
-    ld hidden_e
-    setn
+    call exponent
+    st hidden_e
     call encode
     ld #0
     sub hidden_e
@@ -542,9 +543,7 @@ out:
     set with
     ld #32768
     call pass
-    clear
-    ld #RESIDUAL
-    point i
+    call residual_again
 out_row:
     result
     add V[i]
@@ -557,10 +556,10 @@ out_row:
 
 query:
     call residual_pass
-    ld rows
-    st left
     ld #X_QUERY_BYTES
     st head_at
+    ld padded
+    st until
     ld #QUERY_SCALES
     st scale_at
 query_head:
@@ -569,8 +568,7 @@ query_head:
     point j
     add #1
     st scale_at
-    ld e
-    add code
+    ld code
     st R[j]
     ld head_at
     point k
@@ -581,119 +579,118 @@ query_element:
     sat8
     st X[k++]
     loop query_element
-    ld size
-    call padding
-    jz query_padded
-    set count
-query_pad:
-    ld #0
-    st X[k++]
-    loop query_pad
-query_padded:
-    ld size
-    add cols                    ; cols = padding
-    add head_at
-    st head_at
-    ld left
-    sub size
-    st left
+    call next_head
     jnz query_head
     jump skip
 
 key:
     call residual_pass
-    ld rows
-    st left
-    ld size
-    call padding
-    add size
-    st at                       ; bytes of a head
     ld KEY_AT
-    and #0xffff
-    st index
-    mul at
-    n 0
-    shr
-    st head_at
+    mul padded
+    ld step6.high
+    add KEY_AT
+    st scale_at
     ld step5
-    and #0xfffff
-    mul #8
+    rol3
+    st head_at
+    n 0
     shr
     add head_at
     st head_at
-    ld step6
-    high
-    add index
-    st scale_at
-    ld step6
-    and #0xffff
-    mul #8
-    shr
+    ld step6.low
+    rol3
     st until                    ; bytes from head to head
+    ld #1
+    st at
 key_head:
     call head
     ld scale_at
     point j
-    ld KEY_GROUPS
-    and #0xffff
-    add scale_at
+    add KEY_GROUPS
     st scale_at
-    ld e
-    add code
+    ld code
     st K[j]
+    call store_head
+    jnz key_head
+    jump skip
+
+value:
+    call residual_pass
+    ld step5
+    rol3
+    add KEY_AT                  ; eight slots a word
+    st head_at
+    ld step6.high
+    rol3
+    st at                       ; bytes from dimension to dimension
+    ld step6.low
+    rol3
+    st until                    ; from head to head
+    ld #1
+    st rc
+value_head:
+    call head_rows
+    call head_elements
+    n 8
+    call store_head
+    jnz value_head
+    jump skip
+
+; The head's mantissas sat8(rshr(x * rc, N)) to the wide memory, `at` bytes apart.
+store_head:
     ld head_at
     st a
-key_element:
+store_element:
     ld V[i++]
     mul rc
     ld a
     set wide
-    add #1
+    add at
     st a
     rshr
     sat8
     st wide
-    loop key_element
-    ld cols
-    jz key_padded
-    set count
-key_pad:
-    ld a
-    set wide
-    add #1
-    st a
-    ld #0
-    st wide
-    loop key_pad
-key_padded:
+    loop store_element
+next_head:
     ld head_at
     add until
     st head_at
     ld left
     sub size
     st left
-    jnz key_head
-    jump skip
-
-; cols = elements that pad a vector of A to a multiple of eight.
-padding:
-    rsb #0
-    and #7
-    st cols
     ret
 
-; One head: its results, rotated, to V from SCORES on; then its scale. Leaves e,
-; code, rc, N, the count and i for its mantissas.
-head:
-    ld size
-    set count
+; i at the head in V, its elements counted.
+head_elements:
     ld #SCORES
     point i
+    ld size
+    set count
+    ret
+
+; The results of one head, to V from SCORES on.
+head_rows:
+    call head_elements
 head_row:
     result
     sat16
     st V[i++]
     loop head_row
+    ret
+
+; One head: its results, rotated, to V from SCORES on; then its scale. Leaves code,
+; rc, N, and i and the count for the mantissas, padding included.
+head:
+    call head_rows
+    ld padded
+    sub size
+    jz whole
+    set count
+pad_head:
+    ld #0
+    st V[i++]
+    loop pad_head
+whole:
     ld pairs
     jz rotated
     set count
@@ -728,10 +725,7 @@ pair:
     st V[j++]
     loop pair
 rotated:
-    ld size
-    set count
-    ld #SCORES
-    point i
+    call head_elements
     ld #0
     st big
 largest:
@@ -778,68 +772,15 @@ mu5:
     st rc
     ld #0
 scaled:
+    add e
     st code
-    ld size
+    call head_elements
+    ld padded
     set count
-    ld #SCORES
-    point i
     ld e
     add #7
     setn
     ret
-
-value:
-    call residual_pass
-    ld rows
-    st left
-    ld VALUE_AT
-    and #0xffff
-    add step5
-    and #0xfffff
-    mul #8
-    n 0
-    shr
-    st head_at
-    ld VALUE_AT
-    high
-    add head_at
-    st head_at                  ; (ring + group) * 8 + column
-    ld step6
-    high
-    mul #8
-    shr
-    st at                       ; bytes from dimension to dimension
-    ld step6
-    and #0xffff
-    mul #8
-    shr
-    st until                    ; from head to head
-value_head:
-    ld size
-    set count
-    ld head_at
-    st a
-value_row:
-    result
-    sat16
-    mul #1
-    n 8
-    ld a
-    set wide
-    add at
-    st a
-    rshr
-    sat8
-    st wide
-    loop value_row
-    ld head_at
-    add until
-    st head_at
-    ld left
-    sub size
-    st left
-    jnz value_head
-    jump skip
 
 ; ----------------------------------------------------------------- attention
 
@@ -872,44 +813,16 @@ scores:
     mul #1
     shr
     add #5
-    st a
     n 0
-    mul #5
-    shr
-    st multiplier[0]
-    ld a
-    mul #6
-    shr
-    st multiplier[1]
-    ld a
-    mul #7
-    shr
-    st multiplier[2]
-    ld a
-    mul #8
-    shr
-    st multiplier[3]
-    ld RING_STATE               ; slots that have been written
-    and #1
-    jz filling
-    ld KEY_GROUPS
-    and #0xffff
-    jump slots_known
-filling:
-    ld KEY_AT
-    and #0xffff
-    add #1
-slots_known:
-    st slots
+    call multipliers
+    ld slots
     st rows
     set count
     ld #0
     set skip
-    ld step2
-    and #1023
+    ld step2.ten
     call run_array
-    ld step4
-    and #0xffff
+    ld step4.low
     point l
     call score_place
     ld #-32768
@@ -953,8 +866,9 @@ weighed:
     add sum_of_p
     st sum_of_p
     loop probability
-    ld slots
-    call padding
+    ld #0
+    sub slots
+    and #7
     jz weights_padded
     set count
 weight_pad:
@@ -962,6 +876,8 @@ weight_pad:
     st X[k++]
     loop weight_pad
 weights_padded:
+    ld #RECIP
+    st base
     ld sum_of_p                 ; 1 / Z
     len
     sub #1
@@ -983,13 +899,7 @@ short_sum:
     shr
 sum_justified:
     and #0x7fff
-    n 10
-    mul #1
-    and #1023
-    st fraction
-    shr
-    add #RECIP
-    call interpolate
+    call lookup_fine
     rsb #65536
     add #1
     half                        ; rshr(r, 1)
@@ -1004,11 +914,8 @@ sum_justified:
 
 ; i and k at the scores and the probabilities of the step's head.
 score_place:
-    ld step7
-    and #1023
-    mul #8
-    n 0
-    shr
+    ld step7.ten
+    rol3
     st e
     add #SCORES
     point i
@@ -1025,28 +932,18 @@ mix:
     st a
     ld V[i]
     st b
-    ld RING_STATE
-    and #1
-    jz filling_values
-    ld VALUE_GROUPS
-    and #0xffff
-    jump words_known
-filling_values:
-    ld VALUE_AT
-    and #0xffff
-    add #1
-words_known:
-    st at
-    ld step3
-    high
-    sub at
+    ld slots
+    add #7
+    half
+    half
+    half
+    st at                       ; words
+    rsb step3.high
     set skip
-    ld step3
-    and #0x3fff
+    ld step3.low
     st rows
     set count
-    ld step7
-    and #1023
+    ld step7.ten
     add #X_WEIGHTS
     set with
     ld at
@@ -1078,12 +975,16 @@ relu:
     call residual_pass
     call hidden_pointer
 relu_row:
-    result
+    call result_row
     sat16
     max #0
     st M[i++]
     loop relu_row
     jump skip
+
+result_row:
+    result
+    ret
 
 hidden_pointer:
     clear
@@ -1098,10 +999,10 @@ gate_up:
     ld rows
     half
     set count
-    ld step4                    ; bits of the sigmoid's fraction
-    mul #1
-    n 24
-    shr
+    ld #SIGMOID
+    st base
+    ld step4.high               ; bits of the sigmoid's fraction
+    ror8
     and #15
     sub #2
     st left
@@ -1123,10 +1024,10 @@ gate_up:
     rsb #0
     st at                       ; -32, where the table ends
 gate_up_row:
-    result
+    call result_row
     sat16
     st a
-    result
+    call result_row
     sat16
     st b
     ld left
@@ -1139,9 +1040,6 @@ falling:
     rsb #0                      ; |g|, within the table
     mul #1
     and mask
-    st fraction
-    shr
-    add #SIGMOID
     call interpolate
     st e
     ld a
@@ -1168,8 +1066,6 @@ sigmoid_known:
 
 logits:
     call residual_pass
-    ld rows
-    st left
     ld #0
     st index
     point k
@@ -1200,7 +1096,7 @@ round_key:
     st a
     loop round_key
 logit:
-    result
+    call result_row
     sat24
     st L[k++]
     crc
@@ -1301,16 +1197,6 @@ done:
     ld TOKENS
     add #1
     st TOKENS
-    ld words_done
-    add BUSY
-    st BUSY
-    jcarry more_busy
-    jump busy_counted
-more_busy:
-    ld BUSY_HIGH
-    add #1
-    st BUSY_HIGH
-busy_counted:
     ld POSITION
     add #1
     st POSITION
@@ -1319,13 +1205,10 @@ busy_counted:
     add #1
     st POSITION_HIGH
 position_moved:
-    ld KEY_GROUPS
-    and #0xffff
-    st a
     ld KEY_AT
     add #1
     st KEY_AT
-    sub a
+    sub KEY_GROUPS
     jz wrap
     ld VALUE_AT
     add #0x10000
@@ -1364,31 +1247,25 @@ no_stop:
     and #0xffff
     sub CHOICE
     jnz no_restart
-    st POSITION
-    st POSITION_HIGH
-    st RING_STATE
-    st KEY_AT
-    st VALUE_AT
-    fresh
+    restart
 no_restart:
-    call count_cycles
-    ld CHOICE
-    finish
-    st output
-    jump scan
 silent:
-    call count_cycles
-    finish
-    jump scan
-
-count_cycles:
     ld cycles
     add CYCLES
     st CYCLES
     jcarry more_cycles
-    ret
+finished:
+    ld token
+    jn unasked
+    ld CHOICE
+    finish
+    st output
+    jump scan
+unasked:
+    finish
+    jump scan
 more_cycles:
     ld CYCLES_HIGH
     add #1
     st CYCLES_HIGH
-    ret
+    jump finished

@@ -29,9 +29,10 @@ leaf! {
         out operand: Bits<32>,
         /// The multiplier in the scale that stands at `operand`.
         out mu: Bits<2>,
-        /// The phases count as zero.
-        out stale_phases: Bit,
-        in forget_phases: Bit,
+        /// A stream begins; its phases have moved on from zero.
+        in restart: Bit,
+        in phases_moved: Bit,
+        in link_writes: Bit,
         // writing
         in write_register: Bit,
         in write_register_at: Bits<16>,
@@ -130,12 +131,12 @@ always @(posedge clock) odd_found <= at[0];
 
 // Registers that an order of the bus has set to zero, until they are written.
 ";
-        let of_reset = [
-            regs::BUDGET, regs::SAMPLES, regs::POSITION, regs::POSITION_HIGH, regs::RING_STATE, regs::KEY_AT,
-            regs::VALUE_AT,
-        ];
+        let of_reset = [regs::BUDGET, regs::SAMPLES];
+        let of_restart = [regs::POSITION, regs::POSITION_HIGH, regs::RING_STATE, regs::KEY_AT, regs::VALUE_AT];
         let of_clear = [regs::CYCLES, regs::CYCLES_HIGH, regs::BUSY, regs::BUSY_HIGH, regs::TOKENS];
-        let all: Vec<_> = of_reset.iter().map(|r| (r, "reset")).chain(of_clear.iter().map(|r| (r, "clear_counters"))).collect();
+        let all: Vec<_> = of_reset.iter().map(|r| (r, "reset"))
+            .chain(of_restart.iter().map(|r| (r, "reset || restart")))
+            .chain(of_clear.iter().map(|r| (r, "clear_counters"))).collect();
         for (i, (address, order)) in all.iter().enumerate() {
             text += &format!("reg stale_{i};
 always @(posedge clock) stale_{i} <= {order} || (stale_{i} && !(write_register && write_register_at == 16'd{address}));
@@ -145,10 +146,10 @@ always @(posedge clock) stale_{i} <= {order} || (stale_{i} && !(write_register &
             .map(|(i, (address, _))| format!("(stale_{i} && register_at == 16'd{address})")).collect();
         text + &format!("
 wire phases_read = register_at / PAIRS == PHASES / PAIRS;
-wire phases_written = write_register && write_register_at / PAIRS == PHASES / PAIRS;
-reg zero;
+wire phases_written = link_writes && write_register_at / PAIRS == PHASES / PAIRS;
+reg zero, stale_phases;
 always @(posedge clock) begin
-    stale_phases <= reset || forget_phases || (stale_phases && !phases_written);
+    stale_phases <= reset || restart || (stale_phases && !phases_moved && !phases_written);
     zero <= (stale_phases && phases_read) || {};
 end
 ", zero.join(" || ")) + "
@@ -156,7 +157,12 @@ wire [15:0] element = odd_found ? found_odd : found_even;
 wire [7:0] scale_byte = odd_found ? row_scale[15:8] : row_scale[7:0];
 always @(*) mu = space == S_KEY_SCALE ? key_scale[6:5] : scale_byte[7:6];
 always @(*) case (space)
-    S_STEP: operand = step;
+    S_STEP: case (source)
+        2'd0: operand = step;
+        2'd1: operand = {16'd0, step[15:0]};
+        2'd2: operand = {16'd0, step[31:16]};
+        default: operand = {22'd0, step[9:0]};
+    endcase
     S_SOURCE: operand = source[1] ? {8'd0, cycles} : source[0] ? {17'd0, magnitudes} : sum;
     S_VECTOR, S_MEASURED: operand = {{16{element[15]}}, element};
     S_TABLE: operand = {16'd0, entry};

@@ -151,7 +151,7 @@ always @(posedge clock) begin
         R_SAMPLES: samples <= data;
         R_POSITION: position[31:0] <= data;
         R_POSITION_HIGH: position[63:32] <= data;
-        R_RING_STATE: full <= data[0];
+        R_RING_STATE: full <= «a restored ring is never full: data[0] → full»;
         R_KEY_AT: begin
             key_group <= data[15:0];
             key_row <= data[23:16];

@@ -101,7 +101,7 @@ wire opening = «a head is added to the head before: mark_7[17] → 1'b0»;
         for half in 0..n / 2 {
             text += &format!("
 reg take_{half}, minus_{half};
-always @(posedge clock) begin
+always @(posedge clock) if (mark_6[18]) begin
     take_{half} <= hadamard || at == 5'd{half};
     minus_{half} <= hadamard && ({signs});
 end
@@ -145,7 +145,7 @@ end
 reg [175:0] word_out;
 always @(*) begin
     word_out = 176'd0;
-    case (sent)
+    if (sending) case (sent)
 ";
         for w in 0..words {
             let parts: Vec<_> = (8 * w..8 * w + 8).rev().map(|i| format!("kept_{i}")).collect();
@@ -161,7 +161,7 @@ reg [175:0] queued;
 always @(posedge clock) if (sending) queue[put] <= word_out;
 always @(*) magnitude$clock = clock;
 always @(*) magnitude$x = word_out;
-always @(*) magnitude$valid = {8{sending}};
+always @(*) magnitude$valid = 8'hff;
 
 // the largest of the head, then its scale
 reg [1:0] seen, seen_first, seen_last;
@@ -205,8 +205,8 @@ always @(posedge clock) begin
     end
     info[0] <= {known_any, taken_last, taken, now};
     for (i = 1; i < 5; i = i + 1) info[i] <= info[i-1];
-    queued <= queue[got];
     if (known_any) begin
+        queued <= queue[got];
         got <= got + 4'd1;
         taken <= taken_last ? 3'd0 : taken + 3'd1;
         if (taken_last) known_got <= known_got + 3'd1;

@@ -9,7 +9,8 @@ use rust_hdl_core::prelude::*;
 
 leaf! {
     /// A bus of 32-bit registers. `write` and `read` are strobes; `ready` answers each
-    /// (one cycle later, or [`READ_CYCLES`] for a read), and only then may the next come.
+    /// (one cycle later, [`READ_CYCLES`] for a read, [`RESET_CYCLES`] for a reset), and only
+    /// then may the next come.
     pub struct Registers {
         in clock: Clock,
         in write: Bit,
@@ -105,7 +106,7 @@ leaf! {
             ("INCREMENT", region::INCREMENT as usize), ("PHASE", region::PHASE as usize),
             ("FAR", region::FAR as usize), ("KEY_SCALES", region::KEY_SCALES as usize),
             ("LOGITS", region::LOGITS as usize), ("RESIDUAL", region::RESIDUAL as usize),
-            ("READ_CYCLES", READ_CYCLES),
+            ("READ_CYCLES", READ_CYCLES), ("RESET_CYCLES", RESET_CYCLES),
         ]);
         let read_only: String = [
             (regs::ID, regs::ID_VALUE), (regs::SHAPE, shape.shape_register()), (regs::CAP_MEMORY, shape.memory),
@@ -133,7 +134,8 @@ reg [7:0] address_held;
 reg [31:0] errors;
 reg [63:0] cycles, array_cycles;
 reg [3:0] wait_left;
-reg [31:0] found, found_memory;
+reg [5:0] reset_left;
+reg [31:0] found, settled, found_memory;
 " + &counters + "
 wire access = (write || (wait_left == 1)) && (write ? address : address_held) == R_MEM_DATA;
 wire [7:0] lanes = region == WIDE ? LANES_WIDE : region == STEPS ? LANES_STEPS : region == KEY_SCALES ? LANES_KEY_SCALES : 8'd1;
@@ -141,18 +143,24 @@ reg write_memory;
 reg [3:0] region_held;
 reg [19:0] at;
 reg [7:0] lane;
+wire resets = write && address == R_CONTROL && data[0];
+wire resetting = «a reset ends before the pipeline is empty: reset_left > 6'd1 → 1'b0»;
 always @(posedge clock) begin
-    ready <= write || wait_left == 1;
+    ready <= (write && !resets) || wait_left == 1 || reset_left == 1;
+    if (resets) reset_left <= RESET_CYCLES[5:0];
+    else if (reset_left != 0) reset_left <= reset_left - 6'd1;
     if (read) begin
         wait_left <= READ_CYCLES;
         address_held <= address;
     end else if (wait_left != 0) wait_left <= wait_left - 4'd1;
-    if (wait_left == 1) q <= found;
-    take_output <= wait_left == 1 && address_held == R_TOKEN_OUT;
+    settled <= found;
+    if (wait_left == 1) q <= settled;
+    // Only a token that was seen is taken: one may have come since.
+    take_output <= wait_left == 1 && address_held == R_TOKEN_OUT && settled[31];
 
-    reset <= write && address == R_CONTROL && data[0];
+    reset <= resets || resetting;
     clear_counters <= write && address == R_CONTROL && data[1];
-    clear_crc <= write && address == R_CONTROL && data[2];
+    clear_crc <= (write && address == R_CONTROL && data[2]) || (clear_crc && resetting);
 
     write_memory <= write && address == R_MEM_DATA && «a busy core lets its memory be written: !busy → 1'b1»;
     region_held <= region;
@@ -268,3 +276,6 @@ end
 
 /// Cycles from a read's strobe until its word stands at `q`: the slowest memory's latency.
 pub const READ_CYCLES: usize = 8;
+
+/// Cycles that a reset lasts: what is in the pipeline runs out meanwhile.
+pub const RESET_CYCLES: usize = 40;

@@ -104,18 +104,22 @@ always @(posedge clock) begin
     write_at <= link_write ? link_at : value_valid ? value_at_late : key_at + {17'd0, key_word};
 end
 ";
+        text += "
+wire writes = link_write || value_valid || key_valid;
+always @(posedge clock)
+    if (!writes) write <= 0;
+    else begin
+";
         for r in 0..p {
             let code = if r % 2 == 0 { "code0" } else { "code1" };
-            text += &format!("
-always @(posedge clock) begin
-    data[{low} +: 64] <= link_write ? {{link_data, link_data}} : value_valid ? {{8{{{code}$m}}}} : key_m;
-    write[{byte} +: 8] <=
-        link_write ? {{{{4{{link_lane == 8'd{odd_lane}}}}}, {{4{{link_lane == 8'd{even_lane}}}}}}} :
-        value_valid ? {{7'd0, value_row_late == 5'd{pair_row}}} << «all values go to one column: value_column[2:0] → 3'd0» :
-        {{8{{key_valid && «keys go to the next row: key_row == 8'd{r} → key_row + 8'd1 == 8'd{r}»}}}};
-end
+            text += &format!("        data[{low} +: 64] <= link_write ? {{link_data, link_data}} : value_valid ? {{8{{{code}$m}}}} : key_m;
+        write[{byte} +: 8] <=
+            link_write ? {{{{4{{link_lane == 8'd{odd_lane}}}}}, {{4{{link_lane == 8'd{even_lane}}}}}}} :
+            value_valid ? {{7'd0, value_row_late == 5'd{pair_row}}} << «all values go to one column: value_column[2:0] → 3'd0» :
+            {{8{{«keys go to the next row: key_row == 8'd{r} → key_row + 8'd1 == 8'd{r}»}}}};
 ", low = 64 * r, byte = 8 * r, odd_lane = 2 * r + 1, even_lane = 2 * r, pair_row = r / 2 * 2);
         }
+        text += "    end\n";
         text
     }
 }

@@ -81,7 +81,7 @@ always @(posedge clock) begin
         at <= 0;
     end
     if (restart) fresh <= «a restart keeps the phases: 1 → fresh»;
-    if (write_phase) fresh <= 0;
+    if (write_phase) fresh <= «restored phases are forgotten: 0 → fresh»;
     if (reset) begin
         running <= 0;
         sent <= 0;

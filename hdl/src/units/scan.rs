@@ -51,9 +51,10 @@ leaf! {
             p => unreachable!("no core has {p} rows"),
         };
         kinds() + &localparams(&[("P", p)]) + "reg [255:0] step;\n" + &step_fields("step", &[
-            "kind", "normed", "embedding_eps", "add", "gains", "address", "cols", "groups",
-            "stride", "scale", "shift", "score", "score_id", "head", "pair", "far_only",
-        ]) + &step_fields("step_in", &["kind", "by_position", "address", "rows", "score"]) + "
+            "kind", "normed", "embedding_eps", "add", "gains", "address", "cols", "scale", "shift", "score", "score_id", "head", "pair", "far_only",
+        ]) + &step_fields("step_in", &[
+            "kind", "by_position", "address", "rows", "score", "cols", "groups", "stride",
+        ]) + "
 reg active;
 reg [1:0] prepare;          // embed: cycles until the row's address is known
 reg [15:0] index;           // embed: which row
@@ -70,13 +71,30 @@ wire [15:0] in_word = index - quotient * P[15:0];
 wire elementwise = step_kind == KIND_EMBED || step_kind == KIND_NORMALIZE;
 wire scores = step_kind == KIND_SCORES;
 wire mix = step_kind == KIND_MIX;
-wire [15:0] key_valid = full ? key_groups : «key groups never written are read: key_group + 16'd1 → key_groups»;
-wire [15:0] value_valid = full ? value_groups : «the value group that fills is not read: value_group + 16'd1 → value_group»;
-wire [7:0] head_words = (head_size + 8'd7) >> 3;
-wire [9:0] cols = scores ? {2'd0, head_words} : mix ? value_valid[9:0] : step_cols;
-wire [12:0] groups = scores ? key_valid[12:0] : step_groups;
-wire col_last = col == cols - 10'd1;
-wire group_last = group == groups - 13'd1;
+
+// What ends a step is known before it: the last key group and value group that
+// were written, the last word of a head; they stand still while a token runs.
+reg [12:0] key_end;
+reg [9:0] value_end;
+reg [7:0] head_words, head_end;
+reg [9:0] col_end;
+reg [12:0] group_end;
+reg [15:0] advance;         // words from one row group to the next
+wire scores_in = step_in_kind == KIND_SCORES;
+wire mix_in = step_in_kind == KIND_MIX;
+always @(posedge clock) begin
+    key_end <= full ? key_groups[12:0] - 13'd1 : «key groups never written are read: key_group[12:0] → key_groups[12:0] - 13'd1»;
+    value_end <= full ? value_groups[9:0] - 10'd1 : «the value group that fills is not read: value_group[9:0] → value_group[9:0] - 10'd1»;
+    head_words <= (head_size + 8'd7) >> 3;
+    head_end <= head_words - 8'd1;
+    if (go) begin
+        col_end <= scores_in ? {2'd0, head_end} : mix_in ? value_end : step_in_cols - 10'd1;
+        group_end <= scores_in ? key_end : step_in_groups - 13'd1;
+        advance <= scores_in ? {8'd0, head_words} : mix_in ? «a long head's later values are read from the wrong words: step_in_stride → {6'd0, value_end}» : {6'd0, step_in_cols};
+    end
+end
+wire col_last = col == col_end;
+wire group_last = group == group_end;
 wire last = elementwise || col_last;
 wire final_word = col_last && group_last;
 wire issue = active && !(last && «sums are overwritten before the tail has them: gap != 0 → 1'b0»);
@@ -103,7 +121,7 @@ always @(posedge clock) begin
     gap <= gap == 0 ? 4'd0 : gap - 4'd1;
     if (prepare != 0) begin
         prepare <= prepare - 2'd1;
-        offset <= quotient * cols;
+        offset <= quotient * step_cols;
         row <= «the first row of its word is embedded: in_word[4:0] → 5'd0»;
         if (prepare == 1) begin
             active <= 1;
@@ -119,7 +137,7 @@ always @(posedge clock) begin
         if (col_last) begin
             group <= group + 13'd1;
             slot <= group + 13'd1 == key_sink_groups[12:0] ? {step_score, 3'd0} + {value_sink_groups[9:0], 3'd0} : slot + P;
-            group_at <= group_at + (mix ? «a long head's later values are read from the wrong words: {4'd0, step_stride} → {10'd0, cols}» : {10'd0, cols});
+            group_at <= group_at + {4'd0, advance};
         end
         if (final_word) active <= 0;
     end

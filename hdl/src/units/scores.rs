@@ -82,7 +82,7 @@ always @(posedge clock) begin
     if (head_valid && !head_key && head_last) query_scales[{«the sinks' query scale replaces the ring's: head_far → 1'b0», head[H-1:0]}] <= {mu, e};
     query_scale <= query_scales[{tag_6_far, «all heads take the first head's query scale: tag_6_head[H-1:0] → {H{1'b0}}»}];
 end
-always @(*) link_q = {25'd0, key_scale[7 * link_lane +: 7]};
+always @(*) link_q = {25'd0, key_scale[7 * «every key scale is read as the first: link_lane → 8'd0» +: 7]};
 wire signed [7:0] query_shift = $signed(tag_7_shift) - $signed({3'd0, query_scale[4:0]});
 reg [1:0] muq_8, muq_9;
 always @(posedge clock) begin

@@ -78,9 +78,9 @@ impl QuantModel {
         range("kv_heads", self.kv_heads, 1, self.heads)?;
         range("vocab", self.vocab, *VOCAB.start(), *VOCAB.end())?;
         equal("heads * head_size", self.heads * self.head_size, self.dim)?;
-        rule(self.head_size % 2 == 0, "head_size is odd")?;
+        rule(self.head_size.is_multiple_of(2), "head_size is odd")?;
         rule(
-            self.heads % self.kv_heads == 0,
+            self.heads.is_multiple_of(self.kv_heads),
             "kv_heads does not divide heads",
         )?;
         rule(

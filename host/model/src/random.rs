@@ -91,7 +91,7 @@ impl Shape {
     pub fn random(rng: &mut Rng) -> Self {
         let head_size = rng.pick(&[2, 4, 6, 8, 10, 16, 24, 32, 48, 64]);
         let heads = rng.within(1, (64 / head_size as i32).min(8)) as usize;
-        let divisors: Vec<usize> = (1..=heads).filter(|d| heads % d == 0).collect();
+        let divisors: Vec<usize> = (1..=heads).filter(|d| heads.is_multiple_of(*d)).collect();
         let tied = rng.one_in(2);
         Shape {
             layers: rng.within(1, 3) as usize,
