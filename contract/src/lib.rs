@@ -7,12 +7,14 @@
 
 pub mod block;
 pub mod crc;
+pub mod error;
 pub mod exp2;
 pub mod feed_forward;
 pub mod fixed;
 pub mod hadamard;
 pub mod link;
 pub mod recip;
+pub mod regs;
 pub mod ring;
 pub mod rope;
 pub mod rsqrt;
@@ -21,7 +23,5 @@ pub mod shape;
 pub mod sigmoid;
 pub mod stage;
 pub mod step;
-pub mod regs;
-pub mod error;
 pub mod tables;
 pub mod trig;

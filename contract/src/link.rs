@@ -174,22 +174,43 @@ pub struct Header {
 impl Header {
     /// Reads a register.
     pub const fn read(register: u8, sequence: u8) -> Self {
-        Header { op: Op::Read, sequence, register, count: 1, argument: 0 }
+        Header {
+            op: Op::Read,
+            sequence,
+            register,
+            count: 1,
+            argument: 0,
+        }
     }
 
     /// Writes a register.
     pub const fn write(register: u8, value: u32, sequence: u8) -> Self {
-        Header { op: Op::Write, sequence, register, count: 0, argument: value }
+        Header {
+            op: Op::Write,
+            sequence,
+            register,
+            count: 0,
+            argument: value,
+        }
     }
 
     /// Reads `count` words of the memories from `address` on.
     pub const fn memory_read(address: u32, count: u8) -> Self {
-        Header { op: Op::MemoryRead, sequence: 0, register: 0, count, argument: address }
+        Header {
+            op: Op::MemoryRead,
+            sequence: 0,
+            register: 0,
+            count,
+            argument: address,
+        }
     }
 
     /// Writes `count` words of the memories from `address` on.
     pub const fn memory_write(address: u32, count: u8) -> Self {
-        Header { op: Op::MemoryWrite, ..Self::memory_read(address, count) }
+        Header {
+            op: Op::MemoryWrite,
+            ..Self::memory_read(address, count)
+        }
     }
 
     /// Changes nothing but [`crate::regs::MEM_ADDRESS`], which becomes 0; the status
@@ -253,7 +274,11 @@ fn encode(words: impl Iterator<Item = u32>, part: &mut [u8]) {
 
 /// The words of a sound part of a frame.
 fn decode(part: &[u8]) -> Result<impl Iterator<Item = u32> + '_, FrameError> {
-    let word = |bytes: &[u8]| bytes.iter().fold(0, |word, &byte| word << 8 | u32::from(byte));
+    let word = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(0, |word, &byte| word << 8 | u32::from(byte))
+    };
     Ok(open(part)?.chunks_exact(4).map(word))
 }
 
@@ -270,7 +295,10 @@ pub fn decode_payload(part: &[u8], words: &mut [u32]) -> Result<(), FrameError> 
     if part.len() != 4 * words.len() + PAYLOAD_BYTES {
         return Err(FrameError::Length);
     }
-    words.iter_mut().zip(decode(part)?).for_each(|(word, value)| *word = value);
+    words
+        .iter_mut()
+        .zip(decode(part)?)
+        .for_each(|(word, value)| *word = value);
     Ok(())
 }
 
@@ -292,7 +320,10 @@ impl Status {
 
 /// Writes an answer with its CRC into `part`, of [`ANSWER_BYTES`] and four for each word.
 pub fn encode_answer(status: Status, words: &[u32], part: &mut [u8]) {
-    encode([status.word()].into_iter().chain(words.iter().copied()), part);
+    encode(
+        [status.word()].into_iter().chain(words.iter().copied()),
+        part,
+    );
 }
 
 /// Reads an answer and its words.
@@ -305,11 +336,17 @@ pub fn decode_answer(part: &[u8], words: &mut [u32]) -> Result<Status, FrameErro
     }
     let mut received = decode(part)?;
     let first = received.next().ok_or(FrameError::Length)?;
-    let status = Status { sequence: (first >> 8) as u8, flags: first as u8 };
+    let status = Status {
+        sequence: (first >> 8) as u8,
+        flags: first as u8,
+    };
     if status.word() != first {
         return Err(FrameError::Marker);
     }
-    words.iter_mut().zip(received).for_each(|(word, value)| *word = value);
+    words
+        .iter_mut()
+        .zip(received)
+        .for_each(|(word, value)| *word = value);
     Ok(status)
 }
 

@@ -2,8 +2,8 @@
 //! and the master's driver gets through a bad line or says that it cannot.
 
 use annulus_contract::link::{
-    advance, crc, decode_answer, decode_payload, encode_answer, encode_payload, FrameError, Header, LinkError, Master,
-    Op, Status, Wire, ANSWER_BYTES, ATTEMPTS, HEADER_BYTES, PAYLOAD_BYTES,
+    advance, crc, decode_answer, decode_payload, encode_answer, encode_payload, FrameError, Header,
+    LinkError, Master, Op, Status, Wire, ANSWER_BYTES, ATTEMPTS, HEADER_BYTES, PAYLOAD_BYTES,
 };
 use annulus_contract::regs::{self, mem_address, region};
 use proptest::prelude::*;
@@ -106,11 +106,19 @@ impl<F: FnMut() -> (bool, bool)> Slave<F> {
     fn new(sequence: u8, loses: F) -> Self {
         let mut registers = [0; 256];
         registers[regs::SHAPE as usize] = 8;
-        Slave { registers, memory: vec![0; 999], status: Status { sequence, flags: 0 }, q: 0, loses }
+        Slave {
+            registers,
+            memory: vec![0; 999],
+            status: Status { sequence, flags: 0 },
+            q: 0,
+            loses,
+        }
     }
 
     fn answer(&mut self, frame: &mut [u8]) {
-        let Some(Ok(header)) = frame.first_chunk().map(Header::decode) else { return };
+        let Some(Ok(header)) = frame.first_chunk().map(Header::decode) else {
+            return;
+        };
         let (request, count) = (header.request_bytes(), header.count as usize);
         let first = ((header.argument & 0xf_ffff) * 8 + (header.argument >> 20 & 7)) as usize;
         let mut words = vec![];
@@ -176,7 +184,10 @@ proptest! {
 
 #[test]
 fn without_an_answer_it_gives_up() {
-    assert_eq!(Master::new(Slave::new(0, || (true, false))).map(drop), Err(LinkError::NoAnswer));
+    assert_eq!(
+        Master::new(Slave::new(0, || (true, false))).map(drop),
+        Err(LinkError::NoAnswer)
+    );
     let mut frames = 0;
     let mut master = Master::new(Slave::new(0, || {
         frames += 1;
@@ -184,7 +195,10 @@ fn without_an_answer_it_gives_up() {
     }))
     .unwrap();
     master.write(regs::MEM_ADDRESS, 0).unwrap();
-    assert_eq!(master.write_block(regs::MEM_DATA, &[1; 100]), Err(LinkError::NoAnswer));
+    assert_eq!(
+        master.write_block(regs::MEM_DATA, &[1; 100]),
+        Err(LinkError::NoAnswer)
+    );
     assert_eq!(master.read(regs::ID), Err(LinkError::NoAnswer));
     assert_eq!(master.repeated(), 2 * u64::from(ATTEMPTS));
 }

@@ -36,7 +36,13 @@ use rust_hdl_core::prelude::*;
 ///
 /// Its only face is the register bus of [`Registers`].
 #[derive(LogicBlock, Default)]
-pub struct Core<const P: usize, const P16: usize, const SUMS: usize, const WORD: usize, const BYTES: usize> {
+pub struct Core<
+    const P: usize,
+    const P16: usize,
+    const SUMS: usize,
+    const WORD: usize,
+    const BYTES: usize,
+> {
     /// Everything runs on its rising edge.
     pub clock: Signal<In, Clock>,
     /// Strobe: write `data` to register `address`.
@@ -87,13 +93,29 @@ pub struct Core<const P: usize, const P16: usize, const SUMS: usize, const WORD:
     pair_16: Delay<PAIR_TAG_BITS, 1>,
 }
 
-impl<const P: usize, const P16: usize, const SUMS: usize, const WORD: usize, const BYTES: usize>
-    Core<P, P16, SUMS, WORD, BYTES>
+impl<
+        const P: usize,
+        const P16: usize,
+        const SUMS: usize,
+        const WORD: usize,
+        const BYTES: usize,
+    > Core<P, P16, SUMS, WORD, BYTES>
 {
     /// A core with the memories that `shape` asks for.
     pub fn new(shape: &CoreShape) -> Self {
-        assert!(P == shape.rows as usize && P16 == 16 * P && SUMS == 32 * P && WORD == 64 * P && BYTES == 8 * P);
-        let mut core = Self { array: DotArray::new(), operand: Operand::new(), scores: Scores::new(), ..Self::default() };
+        assert!(
+            P == shape.rows as usize
+                && P16 == 16 * P
+                && SUMS == 32 * P
+                && WORD == 64 * P
+                && BYTES == 8 * P
+        );
+        let mut core = Self {
+            array: DotArray::new(),
+            operand: Operand::new(),
+            scores: Scores::new(),
+            ..Self::default()
+        };
         let vector_words = |elements: u32| elements as usize / COLUMNS;
         core.registers._shape = Some(*shape);
         core.conductor._rows = P;
@@ -114,8 +136,13 @@ impl<const P: usize, const P16: usize, const SUMS: usize, const WORD: usize, con
     }
 }
 
-impl<const P: usize, const P16: usize, const SUMS: usize, const WORD: usize, const BYTES: usize> Logic
-    for Core<P, P16, SUMS, WORD, BYTES>
+impl<
+        const P: usize,
+        const P16: usize,
+        const SUMS: usize,
+        const WORD: usize,
+        const BYTES: usize,
+    > Logic for Core<P, P16, SUMS, WORD, BYTES>
 {
     #[hdl_gen]
     fn update(&mut self) {

@@ -32,18 +32,30 @@ pub fn all(text: &str) -> (String, Vec<Fault>) {
     let mut faults: Vec<Fault> = vec![];
     let mut text = replace(text, |fault| {
         let choice = (fault.wrong.clone(), fault.right.clone());
-        let known = faults.iter().position(|f| f.unit == fault.unit && f.what == fault.what);
+        let known = faults
+            .iter()
+            .position(|f| f.unit == fault.unit && f.what == fault.what);
         let number = 1 + known.unwrap_or_else(|| {
             faults.push(fault);
             faults.len() - 1
         });
-        format!("(top.{INPUT} == 8'd{number} ? ({}) : ({}))", choice.0, choice.1)
+        format!(
+            "(top.{INPUT} == 8'd{number} ? ({}) : ({}))",
+            choice.0, choice.1
+        )
     });
     assert!(faults.len() < 256, "the input chooses among 255 faults");
     let head = "module top(";
-    let ports = text.find(head).unwrap_or_else(|| unreachable!("no module top")) + head.len();
+    let ports = text
+        .find(head)
+        .unwrap_or_else(|| unreachable!("no module top"))
+        + head.len();
     text.insert_str(ports, &format!("{INPUT},"));
-    let body = ports + text[ports..].find(");").unwrap_or_else(|| unreachable!("top has no end of ports")) + 2;
+    let body = ports
+        + text[ports..]
+            .find(");")
+            .unwrap_or_else(|| unreachable!("top has no end of ports"))
+        + 2;
     text.insert_str(body, &format!("\n    input wire [7:0] {INPUT};"));
     (text, faults)
 }
@@ -67,7 +79,12 @@ fn replace(text: &str, mut with: impl FnMut(Fault) -> String) -> String {
         }
         let [what, right, wrong] = [what, right, wrong].map(|part| part.trim().to_owned());
         out += before;
-        out += &with(Fault { unit: unit.clone(), what, right, wrong });
+        out += &with(Fault {
+            unit: unit.clone(),
+            what,
+            right,
+            wrong,
+        });
         rest = after;
     }
     out + rest
@@ -75,8 +92,13 @@ fn replace(text: &str, mut with: impl FnMut(Fault) -> String) -> String {
 
 /// `array.rows` for `$array$rows$7`: copies of a block have one name.
 fn unit_of(module: &str) -> String {
-    let parts = module.split('$').map(|part| part.trim_end_matches(|c: char| c.is_ascii_digit()));
-    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+    let parts = module
+        .split('$')
+        .map(|part| part.trim_end_matches(|c: char| c.is_ascii_digit()));
+    parts
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(".")
 }
 
 #[cfg(test)]
@@ -100,17 +122,34 @@ endmodule
     #[test]
     fn a_core_is_right() {
         let text = none(TEXT);
-        assert!(text.contains("assign y = (x + 1);\n    assign z = (x + 1) && (x);"), "{text}");
+        assert!(
+            text.contains("assign y = (x + 1);\n    assign z = (x + 1) && (x);"),
+            "{text}"
+        );
         assert!(!text.contains(INPUT));
     }
 
     #[test]
     fn a_test_chooses_a_fault() {
         let (text, faults) = all(TEXT);
-        assert!(text.contains("module top(mutant,clock, y);\n    input wire [7:0] mutant;"), "{text}");
-        assert_eq!(text.matches("(top.mutant == 8'd1 ? (x) : (x + 1))").count(), 3, "{text}");
-        assert_eq!(text.matches("(top.mutant == 8'd2 ? (-x) : (x))").count(), 1, "{text}");
-        let found: Vec<_> = faults.iter().map(|f| (f.unit.as_str(), f.what.as_str())).collect();
+        assert!(
+            text.contains("module top(mutant,clock, y);\n    input wire [7:0] mutant;"),
+            "{text}"
+        );
+        assert_eq!(
+            text.matches("(top.mutant == 8'd1 ? (x) : (x + 1))").count(),
+            3,
+            "{text}"
+        );
+        assert_eq!(
+            text.matches("(top.mutant == 8'd2 ? (-x) : (x))").count(),
+            1,
+            "{text}"
+        );
+        let found: Vec<_> = faults
+            .iter()
+            .map(|f| (f.unit.as_str(), f.what.as_str()))
+            .collect();
         assert_eq!(found, [("a.b", "off by one"), ("a.b", "sign")]);
     }
 }

@@ -3,8 +3,8 @@
 pub mod block;
 pub mod cells;
 pub mod core;
-pub mod folded;
 pub mod faults;
+pub mod folded;
 pub mod link;
 pub mod units;
 

@@ -69,7 +69,13 @@ impl Logic for SpiLink {
 
 /// A core behind an SPI slave; its parameters are those of [`Core`].
 #[derive(LogicBlock, Default)]
-pub struct SpiCore<const P: usize, const P16: usize, const SUMS: usize, const WORD: usize, const BYTES: usize> {
+pub struct SpiCore<
+    const P: usize,
+    const P16: usize,
+    const SUMS: usize,
+    const WORD: usize,
+    const BYTES: usize,
+> {
     /// Everything runs on its rising edge.
     pub clock: Signal<In, Clock>,
     /// Serial clock, mode 0, at most a quarter as fast.
@@ -86,17 +92,30 @@ pub struct SpiCore<const P: usize, const P16: usize, const SUMS: usize, const WO
     core: Core<P, P16, SUMS, WORD, BYTES>,
 }
 
-impl<const P: usize, const P16: usize, const SUMS: usize, const WORD: usize, const BYTES: usize>
-    SpiCore<P, P16, SUMS, WORD, BYTES>
+impl<
+        const P: usize,
+        const P16: usize,
+        const SUMS: usize,
+        const WORD: usize,
+        const BYTES: usize,
+    > SpiCore<P, P16, SUMS, WORD, BYTES>
 {
     /// A core with the memories that `shape` asks for, behind an SPI slave.
     pub fn new(shape: &CoreShape) -> Self {
-        Self { core: Core::new(shape), ..Self::default() }
+        Self {
+            core: Core::new(shape),
+            ..Self::default()
+        }
     }
 }
 
-impl<const P: usize, const P16: usize, const SUMS: usize, const WORD: usize, const BYTES: usize> Logic
-    for SpiCore<P, P16, SUMS, WORD, BYTES>
+impl<
+        const P: usize,
+        const P16: usize,
+        const SUMS: usize,
+        const WORD: usize,
+        const BYTES: usize,
+    > Logic for SpiCore<P, P16, SUMS, WORD, BYTES>
 {
     #[hdl_gen]
     fn update(&mut self) {

@@ -8,7 +8,9 @@ use annulus_contract::shape::CoreShape;
 /// # Errors
 /// No core has this number of rows.
 pub fn verilog(shape: &CoreShape) -> Result<String, SimError> {
-    annulus_hdl::core_verilog(shape).ok_or(SimError::NoCore { lanes: shape.lanes() })
+    annulus_hdl::core_verilog(shape).ok_or(SimError::NoCore {
+        lanes: shape.lanes(),
+    })
 }
 
 /// A compiled core: makes any number of instances.
@@ -74,7 +76,10 @@ impl CoreDesign {
 
     /// A core just switched on.
     pub fn instance(&self) -> SimCore {
-        SimCore { model: self.design.instance(), ports: self.ports }
+        SimCore {
+            model: self.design.instance(),
+            ports: self.ports,
+        }
     }
 }
 

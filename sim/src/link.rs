@@ -44,7 +44,12 @@ pub struct Timing {
 
 impl Timing {
     /// The fastest SCK that the slave is made for: a quarter of the FPGA's clock.
-    pub const FASTEST: Timing = Timing { low: 2 * CLOCK, high: 2 * CLOCK, phase: 0, delay: CLOCK / 2 };
+    pub const FASTEST: Timing = Timing {
+        low: 2 * CLOCK,
+        high: 2 * CLOCK,
+        phase: 0,
+        delay: CLOCK / 2,
+    };
 }
 
 impl SpiDesign {
@@ -53,7 +58,9 @@ impl SpiDesign {
     /// # Errors
     /// No core has this number of rows, Verilator is missing, or it refused the design.
     pub fn build(shape: &CoreShape, progress: &mut dyn FnMut(Progress)) -> Result<Self, SimError> {
-        let verilog = annulus_hdl::spi_core_verilog(shape).ok_or(SimError::NoCore { lanes: shape.lanes() })?;
+        let verilog = annulus_hdl::spi_core_verilog(shape).ok_or(SimError::NoCore {
+            lanes: shape.lanes(),
+        })?;
         let design = Build::new(&format!("spi_core{}", shape.lanes()), &verilog).build(progress)?;
         let ports = Ports {
             sck: design.port("sck")?,
@@ -69,7 +76,13 @@ impl SpiDesign {
     pub fn instance(&self, timing: Timing) -> SpiWire {
         let mut model = self.design.instance();
         model.poke(self.ports.cs, 1);
-        let mut wire = SpiWire { model, ports: self.ports, timing, now: 0, next_edge: 0 };
+        let mut wire = SpiWire {
+            model,
+            ports: self.ports,
+            timing,
+            now: 0,
+            next_edge: 0,
+        };
         wire.pass(4 * CLOCK + timing.phase);
         wire
     }
@@ -97,7 +110,9 @@ impl SpiWire {
 
     /// One bit out and one in.
     pub fn bit(&mut self, mosi: bool) -> bool {
-        let Timing { low, high, delay, .. } = self.timing;
+        let Timing {
+            low, high, delay, ..
+        } = self.timing;
         self.model.poke(self.ports.mosi, mosi.into());
         self.pass(low.saturating_sub(delay));
         let miso = self.model.peek(self.ports.miso) == 1;
@@ -117,7 +132,9 @@ impl SpiWire {
 
     /// One byte out and one in.
     pub fn byte(&mut self, mosi: u8) -> u8 {
-        (0..8).rev().fold(0, |miso, i| miso << 1 | u8::from(self.bit(mosi >> i & 1 == 1)))
+        (0..8).rev().fold(0, |miso, i| {
+            miso << 1 | u8::from(self.bit(mosi >> i & 1 == 1))
+        })
     }
 
     /// Lets the core run until a chosen token waits, for at most `cycles` cycles.

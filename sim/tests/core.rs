@@ -32,7 +32,15 @@ fn memory(core: &mut SimCore, region: u32, count: usize) -> Vec<u32> {
     (0..count).map(|_| core.read(regs::MEM_DATA)).collect()
 }
 
-fn compare(core: &mut SimCore, lanes: u32, model: &QuantModel, window: usize, sinks: usize, tokens: usize, seed: u64) {
+fn compare(
+    core: &mut SimCore,
+    lanes: u32,
+    model: &QuantModel,
+    window: usize,
+    sinks: usize,
+    tokens: usize,
+    seed: u64,
+) {
     let shape = shape::with_lanes(lanes).expect("a preset");
     let image = compile(model, &shape, window, sinks).expect("the model fits");
     load(core, &image);
@@ -42,7 +50,10 @@ fn compare(core: &mut SimCore, lanes: u32, model: &QuantModel, window: usize, si
         let token = rng.within(0, model.vocab as i32 - 1) as u32;
         let silent = rng.one_in(5) && position + 1 < tokens;
         core.write(regs::TOKEN_IN, token | u32::from(silent) << 31);
-        assert!(core.run_until_idle(LIMIT), "position {position}: the core hangs");
+        assert!(
+            core.run_until_idle(LIMIT),
+            "position {position}: the core hangs"
+        );
         assert_eq!(core.read(regs::ERROR), 0, "position {position}");
         if silent {
             reference.step_silent(token).expect("legal shifts");
@@ -58,7 +69,9 @@ fn compare(core: &mut SimCore, lanes: u32, model: &QuantModel, window: usize, si
 
 fn core(lanes: u32) -> SimCore {
     let shape = shape::with_lanes(lanes).expect("a preset");
-    CoreDesign::build(&shape, &mut |_| ()).expect("the core builds").instance()
+    CoreDesign::build(&shape, &mut |_| ())
+        .expect("the core builds")
+        .instance()
 }
 
 fn random_models(lanes: u32, seeds: std::ops::Range<u64>) {
@@ -67,9 +80,21 @@ fn random_models(lanes: u32, seeds: std::ops::Range<u64>) {
         let mut rng = Rng::new(seed);
         let shape = Shape::random(&mut rng);
         let window = rng.within(1, 24) as usize;
-        let sinks = if rng.one_in(2) { rng.within(0, window as i32 - 1) as usize } else { 0 };
+        let sinks = if rng.one_in(2) {
+            rng.within(0, window as i32 - 1) as usize
+        } else {
+            0
+        };
         println!("seed {seed}, window {window}, sinks {sinks}: {shape:?}");
-        compare(&mut core, lanes, &shape.model(seed), window, sinks, 3 * window + 5, seed);
+        compare(
+            &mut core,
+            lanes,
+            &shape.model(seed),
+            window,
+            sinks,
+            3 * window + 5,
+            seed,
+        );
     }
 }
 

@@ -17,7 +17,10 @@ use annulus_sim::core::{CoreDesign, SimCore};
 const LIMIT: u64 = 3_000_000;
 
 fn load(core: &mut SimCore, image: &Image) {
-    core.write(regs::CONTROL, control::RESET | control::CLEAR_COUNTERS | control::CLEAR_CRC);
+    core.write(
+        regs::CONTROL,
+        control::RESET | control::CLEAR_COUNTERS | control::CLEAR_CRC,
+    );
     for (region, words) in image.loads() {
         core.write(regs::MEM_ADDRESS, regs::mem_address(region, 0, 0));
         for word in words {
@@ -35,11 +38,21 @@ fn memory(core: &mut SimCore, region: u32, count: usize) -> Vec<u32> {
 }
 
 fn logits(core: &mut SimCore, vocab: usize) -> Vec<i32> {
-    memory(core, region::LOGITS, vocab).into_iter().map(|l| l as i32).collect()
+    memory(core, region::LOGITS, vocab)
+        .into_iter()
+        .map(|l| l as i32)
+        .collect()
 }
 
 /// Random tokens, some of them without logits.
-fn compare(core: &mut SimCore, shape: &CoreShape, model: &QuantModel, window: usize, tokens: usize, seed: u64) {
+fn compare(
+    core: &mut SimCore,
+    shape: &CoreShape,
+    model: &QuantModel,
+    window: usize,
+    tokens: usize,
+    seed: u64,
+) {
     let image = compile(model, shape, window, 0).expect("the model fits");
     load(core, &image);
     let mut reference = Reference::new(model, window, 0).expect("a legal ring");
@@ -49,14 +62,21 @@ fn compare(core: &mut SimCore, shape: &CoreShape, model: &QuantModel, window: us
         let token = rng.within(0, model.vocab as i32 - 1) as u32;
         let silent = rng.one_in(5) && position + 1 < tokens;
         core.write(regs::TOKEN_IN, token | u32::from(silent) << 31);
-        assert!(core.run_until_idle(LIMIT), "position {position}: the core hangs");
+        assert!(
+            core.run_until_idle(LIMIT),
+            "position {position}: the core hangs"
+        );
         assert_eq!(core.read(regs::ERROR), 0, "position {position}");
         if silent {
             reference.step_silent(token).expect("legal shifts");
             continue;
         }
         let expected = reference.step(token).expect("legal shifts").to_vec();
-        assert_eq!(logits(core, model.vocab), expected, "position {position}, token {token}");
+        assert_eq!(
+            logits(core, model.vocab),
+            expected,
+            "position {position}, token {token}"
+        );
         crc.update_logits(&expected);
         core.read(regs::TOKEN_OUT);
     }
@@ -70,7 +90,9 @@ fn preset() -> CoreShape {
 }
 
 fn built(shape: &CoreShape) -> SimCore {
-    CoreDesign::build(shape, &mut |_| ()).expect("the core builds").instance()
+    CoreDesign::build(shape, &mut |_| ())
+        .expect("the core builds")
+        .instance()
 }
 
 /// A shape that the folded core runs: heads of at most 16 elements, no Hadamard.
@@ -91,7 +113,14 @@ fn random_models(seeds: std::ops::Range<u64>) {
         let shape = random_shape(&mut rng);
         let window = rng.within(1, 24) as usize;
         println!("seed {seed}, window {window}: {shape:?}");
-        compare(&mut core, &preset, &shape.model(seed), window, 3 * window + 5, seed);
+        compare(
+            &mut core,
+            &preset,
+            &shape.model(seed),
+            window,
+            3 * window + 5,
+            seed,
+        );
     }
 }
 
@@ -130,11 +159,20 @@ fn sampled_streams() {
         let shape = random_shape(&mut rng);
         let model = shape.model(seed);
         let window = rng.within(1, 12) as usize;
-        let temperature = if seed % 4 == 0 { 0.0 } else { f64::from(rng.within(3, 20)) / 10.0 };
+        let temperature = if seed % 4 == 0 {
+            0.0
+        } else {
+            f64::from(rng.within(3, 20)) / 10.0
+        };
         let image = compile(&model, &preset, window, 0).expect("the model fits");
         load(&mut core, &image);
-        let it = annulus_model::sampler::inverse_temperature(temperature).expect("a temperature").unwrap_or(0);
-        let key = Key { k0: rng.bits(), k1: rng.bits() };
+        let it = annulus_model::sampler::inverse_temperature(temperature)
+            .expect("a temperature")
+            .unwrap_or(0);
+        let key = Key {
+            k0: rng.bits(),
+            k1: rng.bits(),
+        };
         // A token that comes often restarts the stream.
         let restart = rng.within(0, model.vocab as i32 - 1) as u32;
         core.write(regs::TEMPERATURE, it.into());
@@ -156,9 +194,16 @@ fn sampled_streams() {
         for position in 0..=tokens {
             let logits = reference.step(token).expect("legal shifts").to_vec();
             let expected = sampler.choose(&logits);
-            assert!(core.run_until_chosen(LIMIT), "seed {seed}, position {position}: the core hangs");
+            assert!(
+                core.run_until_chosen(LIMIT),
+                "seed {seed}, position {position}: the core hangs"
+            );
             let chosen = core.read(regs::TOKEN_OUT);
-            assert_eq!(chosen, expected | 1 << 31, "seed {seed}, position {position}, temperature {temperature}");
+            assert_eq!(
+                chosen,
+                expected | 1 << 31,
+                "seed {seed}, position {position}, temperature {temperature}"
+            );
             if expected == restart {
                 reference.reset();
             }
@@ -166,14 +211,20 @@ fn sampled_streams() {
         }
         assert!(core.run_until_idle(LIMIT));
         assert!(!core.run_until_chosen(100_000), "the budget is spent");
-        assert_eq!((core.read(regs::BUDGET), core.read(regs::SAMPLES)), (0, tokens + 1));
+        assert_eq!(
+            (core.read(regs::BUDGET), core.read(regs::SAMPLES)),
+            (0, tokens + 1)
+        );
 
         // The stop token ends a run; a queued token starts the next.
         core.write(regs::STOP, token | 1 << 31);
         core.write(regs::RESTART, 0);
         core.write(regs::BUDGET, 1_000_000);
         while core.read(regs::STATUS) & status::STOPPED == 0 {
-            assert!(core.run_until_chosen(LIMIT), "seed {seed}: the stop token does not come");
+            assert!(
+                core.run_until_chosen(LIMIT),
+                "seed {seed}: the stop token does not come"
+            );
             core.read(regs::TOKEN_OUT);
             if core.read(regs::TOKENS) > 3000 {
                 break;
@@ -190,7 +241,10 @@ fn queues_hold_sixteen() {
     let mut core = built(&preset);
     let mut rng = Rng::new(700);
     let model = random_shape(&mut rng).model(700);
-    load(&mut core, &compile(&model, &preset, 4, 0).expect("the model fits"));
+    load(
+        &mut core,
+        &compile(&model, &preset, 4, 0).expect("the model fits"),
+    );
     core.write(regs::TOKEN_IN, 0);
     core.write(regs::BUDGET, 40);
     assert!(core.run_until_idle(100 * LIMIT));

@@ -11,7 +11,9 @@ fn dump() {
     let preset = shape::with_lanes(8).unwrap();
     let mut rng = Rng::new(seed);
     let mut shape = Shape::random(&mut rng);
-    while shape.head_size > 16 { shape = Shape::random(&mut rng); }
+    while shape.head_size > 16 {
+        shape = Shape::random(&mut rng);
+    }
     shape.hadamard = false;
     let window = rng.within(1, 24) as usize;
     let model = shape.model(seed);
@@ -21,13 +23,21 @@ fn dump() {
     w(regs::CONTROL, control::RESET);
     for (region, words) in image.loads() {
         w(regs::MEM_ADDRESS, regs::mem_address(region, 0, 0));
-        for word in words { w(regs::MEM_DATA, word); }
+        for word in words {
+            w(regs::MEM_DATA, word);
+        }
     }
-    for (r, v) in image.registers() { w(r, v); }
+    for (r, v) in image.registers() {
+        w(r, v);
+    }
     w(regs::TOKEN_IN, token);
     std::fs::write("/tmp/load.txt", s).unwrap();
     let mut reference = Reference::new(&model, window, 0).unwrap();
     reference.set_tracing(true);
     let l = reference.step(token).unwrap().to_vec();
-    println!("{shape:?} window {window}\n{:?}\nlogits {l:?}\nsteps {:#?}", reference.trace(), image.steps);
+    println!(
+        "{shape:?} window {window}\n{:?}\nlogits {l:?}\nsteps {:#?}",
+        reference.trace(),
+        image.steps
+    );
 }

@@ -19,7 +19,9 @@ fn core_shape() -> CoreShape {
 }
 
 fn wire(timing: Timing) -> SpiWire {
-    SpiDesign::build(&core_shape(), &mut |_| ()).expect("the core builds").instance(timing)
+    SpiDesign::build(&core_shape(), &mut |_| ())
+        .expect("the core builds")
+        .instance(timing)
 }
 
 fn master(timing: Timing) -> SpiMaster {
@@ -32,14 +34,29 @@ fn master(timing: Timing) -> SpiMaster {
 fn registers_are_read_and_written() {
     let mut core = master(Timing::FASTEST);
     assert_eq!(core.read(regs::ID), Ok(regs::ID_VALUE));
-    assert_eq!(CoreShape::read(|register| core.read(register)), Ok(core_shape()));
-    let writable = [regs::BUDGET, regs::STOP, regs::RESTART, regs::KEY0, regs::KEY1, regs::SAMPLES, regs::EPS];
+    assert_eq!(
+        CoreShape::read(|register| core.read(register)),
+        Ok(core_shape())
+    );
+    let writable = [
+        regs::BUDGET,
+        regs::STOP,
+        regs::RESTART,
+        regs::KEY0,
+        regs::KEY1,
+        regs::SAMPLES,
+        regs::EPS,
+    ];
     let value = |register: u8| 0x9e37_79b9u32.wrapping_mul(register.into());
     for register in writable {
         core.write(register, value(register)).unwrap();
     }
     for register in writable {
-        assert_eq!(core.read(register), Ok(value(register)), "register {register:#x}");
+        assert_eq!(
+            core.read(register),
+            Ok(value(register)),
+            "register {register:#x}"
+        );
     }
     assert_eq!(core.repeated(), 0);
 }
@@ -48,7 +65,11 @@ fn registers_are_read_and_written() {
 fn regions(shape: &CoreShape) -> [(u32, u32, u32); 8] {
     let pairs = shape.max_head / 2;
     [
-        (region::WIDE, shape.memory * region::lanes(region::WIDE, shape.rows), !0),
+        (
+            region::WIDE,
+            shape.memory * region::lanes(region::WIDE, shape.rows),
+            !0,
+        ),
         (region::SCALES, shape.scales, 0xffff),
         (region::STEPS, shape.steps * 8, !0),
         (region::GAINS, shape.residual / 2, !0),
@@ -65,7 +86,11 @@ fn place(region: u32, word: u32) -> u32 {
 
 /// Writes bursts at the ends and in the midst of every region, of lengths that begin and
 /// end within an index and take several frames, and then reads all of them back.
-fn memories_hold_what_is_written<W: Wire<Error = Infallible>>(core: &mut Master<W>, bursts: usize, seed: u64) {
+fn memories_hold_what_is_written<W: Wire<Error = Infallible>>(
+    core: &mut Master<W>,
+    bursts: usize,
+    seed: u64,
+) {
     let mut rng = Rng::new(seed);
     let mut mirror = BTreeMap::new();
     for (region, size, mask) in regions(&core_shape()) {
@@ -81,22 +106,36 @@ fn memories_hold_what_is_written<W: Wire<Error = Infallible>>(core: &mut Master<
             core.write_block(regs::MEM_DATA, &words).unwrap();
             if first + length < size {
                 let next = core.read(regs::MEM_ADDRESS).unwrap();
-                assert_eq!(next, place(region, first + length), "region {region}: the core's address");
+                assert_eq!(
+                    next,
+                    place(region, first + length),
+                    "region {region}: the core's address"
+                );
             }
-            mirror.extend((first..).zip(words).map(|(at, word)| ((region, at), word & mask)));
+            mirror.extend(
+                (first..)
+                    .zip(words)
+                    .map(|(at, word)| ((region, at), word & mask)),
+            );
         }
     }
     // Runs of consecutive words, in one block each.
     let mut written = mirror.into_iter().peekable();
     while let Some(((region, first), word)) = written.next() {
         let mut words = vec![word];
-        while let Some((_, word)) = written.next_if(|((r, at), _)| (*r, *at) == (region, first + words.len() as u32)) {
+        while let Some((_, word)) =
+            written.next_if(|((r, at), _)| (*r, *at) == (region, first + words.len() as u32))
+        {
             words.push(word);
         }
         let mut found = vec![0; words.len()];
         core.write(regs::MEM_ADDRESS, place(region, first)).unwrap();
         core.read_block(regs::MEM_DATA, &mut found).unwrap();
-        assert!(found == words, "region {region}, {} words from {first}", words.len());
+        assert!(
+            found == words,
+            "region {region}, {} words from {first}",
+            words.len()
+        );
     }
     assert_eq!(core.read(regs::ERROR), Ok(0));
 }
@@ -115,17 +154,36 @@ fn every_memory_is_reached_in_bursts() {
 #[test]
 fn any_ratio_and_phase_of_the_clocks() {
     let design = SpiDesign::build(&core_shape(), &mut |_| ()).expect("the core builds");
-    let halves = [(512, 512), (384, 640), (640, 384), (513, 512), (530, 545), (601, 577), (900, 901), (2048, 2048), (5003, 4001)];
+    let halves = [
+        (512, 512),
+        (384, 640),
+        (640, 384),
+        (513, 512),
+        (530, 545),
+        (601, 577),
+        (900, 901),
+        (2048, 2048),
+        (5003, 4001),
+    ];
     for (low, high) in halves {
         for phase in [0, 1, 50, 128, 200, 255] {
             for delay in [0, CLOCK * 3 / 4] {
-                let timing = Timing { low, high, phase, delay };
+                let timing = Timing {
+                    low,
+                    high,
+                    phase,
+                    delay,
+                };
                 let mut core = Master::new(design.instance(timing)).expect("the core answers");
-                let words: Vec<u32> = (0..70).map(|i| 0x9e37_79b9u32.wrapping_mul(i + 1)).collect();
-                core.write(regs::MEM_ADDRESS, mem_address(region::STEPS, 3, 5)).unwrap();
+                let words: Vec<u32> = (0..70)
+                    .map(|i| 0x9e37_79b9u32.wrapping_mul(i + 1))
+                    .collect();
+                core.write(regs::MEM_ADDRESS, mem_address(region::STEPS, 3, 5))
+                    .unwrap();
                 core.write_block(regs::MEM_DATA, &words).unwrap();
                 let mut found = vec![0; words.len()];
-                core.write(regs::MEM_ADDRESS, mem_address(region::STEPS, 3, 5)).unwrap();
+                core.write(regs::MEM_ADDRESS, mem_address(region::STEPS, 3, 5))
+                    .unwrap();
                 core.read_block(regs::MEM_DATA, &mut found).unwrap();
                 assert_eq!(found, words, "{timing:?}");
                 assert_eq!(core.repeated(), 0, "{timing:?}");
@@ -141,19 +199,26 @@ fn send(wire: &mut SpiWire, request: &[u8], words: usize) -> Option<(Status, Vec
     let mut frame = request.to_vec();
     frame.resize(request.len() + ANSWER_BYTES + 4 * words, 0);
     wire.exchange(&mut frame).unwrap();
-    assert!(frame[..request.len()].iter().all(|&byte| byte == 0), "MISO is low during a request");
+    assert!(
+        frame[..request.len()].iter().all(|&byte| byte == 0),
+        "MISO is low during a request"
+    );
     let mut found = vec![0; words];
     match link::decode_answer(&frame[request.len()..], &mut found) {
         Ok(status) => Some((status, found)),
         Err(_) => {
-            assert!(frame.iter().all(|&byte| byte == 0), "no answer is silence, not noise");
+            assert!(
+                frame.iter().all(|&byte| byte == 0),
+                "no answer is silence, not noise"
+            );
             None
         }
     }
 }
 
 fn read(wire: &mut SpiWire, register: u8, sequence: u8) -> u32 {
-    let (status, words) = send(wire, &Header::read(register, sequence).encode(), 1).expect("an answer");
+    let (status, words) =
+        send(wire, &Header::read(register, sequence).encode(), 1).expect("an answer");
     assert_eq!(status.sequence, sequence);
     words[0]
 }
@@ -173,7 +238,9 @@ fn a_damaged_or_short_request_does_nothing() {
         damaged[bit / 8] ^= 0x80 >> (bit % 8);
         assert_eq!(send(&mut wire, &damaged, 0), None, "bit {bit}");
         // Cut short there; with that bit lost; with it doubled, unless it only trails the frame.
-        let bits: Vec<bool> = (0..8 * HEADER_BYTES).map(|i| request[i / 8] >> (7 - i % 8) & 1 == 1).collect();
+        let bits: Vec<bool> = (0..8 * HEADER_BYTES)
+            .map(|i| request[i / 8] >> (7 - i % 8) & 1 == 1)
+            .collect();
         let (before, after) = bits.split_at(bit);
         let doubled = [before, &after[..1], after].concat();
         for sent in [before.to_vec(), [before, &after[1..]].concat(), doubled] {
@@ -218,9 +285,16 @@ fn a_damaged_payload_is_not_acknowledged() {
     assert!(send(&mut wire, &request, 0).is_some());
     // Not one word beyond the three.
     let read = Header::memory_read(mem_address(region::STEPS, 4, 0), 4).encode();
-    assert_eq!(send(&mut wire, &read, 4).expect("an answer").1, [1, 2, 3, 0]);
+    assert_eq!(
+        send(&mut wire, &read, 4).expect("an answer").1,
+        [1, 2, 3, 0]
+    );
     // No words at all are still a payload.
-    let empty = [&Header::memory_write(0, 0).encode()[..], &link::crc(&[]).to_be_bytes()].concat();
+    let empty = [
+        &Header::memory_write(0, 0).encode()[..],
+        &link::crc(&[]).to_be_bytes(),
+    ]
+    .concat();
     assert!(send(&mut wire, &empty, 0).is_some());
 }
 
@@ -233,12 +307,17 @@ fn a_repeated_access_is_executed_once() {
     load(&mut core, &image);
     // Not with the master, which would choose the numbers: three tokens, each sent three times.
     let wire = core.wire_mut();
-    let probe = send(wire, &Header::probe().encode(), 0).expect("an answer").0;
+    let probe = send(wire, &Header::probe().encode(), 0)
+        .expect("an answer")
+        .0;
     let number = |i: u8| probe.sequence.wrapping_add(i);
     for i in 1..=3 {
         let request = Header::write(regs::TOKEN_IN, u32::from(i), number(i)).encode();
         for _ in 0..3 {
-            assert_eq!(send(wire, &request, 0).map(|(status, _)| status.sequence), Some(number(i)));
+            assert_eq!(
+                send(wire, &request, 0).map(|(status, _)| status.sequence),
+                Some(number(i))
+            );
         }
     }
     wire.pass(100_000 * CLOCK);
@@ -247,12 +326,19 @@ fn a_repeated_access_is_executed_once() {
     for i in 1..=3 {
         let expected = greedy(reference.step(i.into()).unwrap()) | 1 << 31;
         for _ in 0..3 {
-            assert_eq!(read(wire, regs::TOKEN_OUT, number(4 + i)), expected, "token {i}");
+            assert_eq!(
+                read(wire, regs::TOKEN_OUT, number(4 + i)),
+                expected,
+                "token {i}"
+            );
         }
     }
     assert_eq!(read(wire, regs::TOKEN_OUT, number(8)), 0, "nothing is left");
     // A probe tells the last number, whoever asks.
-    assert_eq!(send(wire, &Header::probe().encode(), 0).map(|(status, _)| status.sequence), Some(number(8)));
+    assert_eq!(
+        send(wire, &Header::probe().encode(), 0).map(|(status, _)| status.sequence),
+        Some(number(8))
+    );
 }
 
 #[test]
@@ -261,15 +347,28 @@ fn an_answer_tells_what_the_core_does() {
     let mut core = master(Timing::FASTEST);
     load(&mut core, &image);
     let wire = core.wire_mut();
-    let flags = |wire: &mut SpiWire| send(wire, &Header::probe().encode(), 0).map(|(status, _)| status.flags.into());
+    let flags = |wire: &mut SpiWire| {
+        send(wire, &Header::probe().encode(), 0).map(|(status, _)| status.flags.into())
+    };
     assert_eq!(flags(wire), Some(0));
     // A budget keeps it busy for long.
-    for (i, (register, value)) in [(regs::BUDGET, 100), (regs::TOKEN_IN, 1)].into_iter().enumerate() {
-        assert!(send(wire, &Header::write(register, value, 101 + i as u8).encode(), 0).is_some());
+    for (i, (register, value)) in [(regs::BUDGET, 100), (regs::TOKEN_IN, 1)]
+        .into_iter()
+        .enumerate()
+    {
+        assert!(send(
+            wire,
+            &Header::write(register, value, 101 + i as u8).encode(),
+            0
+        )
+        .is_some());
     }
     assert_eq!(flags(wire).map(|f| f & status::BUSY), Some(status::BUSY));
     assert!(wire.run_until_chosen(100_000));
-    assert_eq!(flags(wire).map(|f| f & status::OUTPUT), Some(status::OUTPUT));
+    assert_eq!(
+        flags(wire).map(|f| f & status::OUTPUT),
+        Some(status::OUTPUT)
+    );
 }
 
 // ---- models ------------------------------------------------------------------
@@ -296,9 +395,11 @@ fn small_model(seed: u64) -> QuantModel {
 }
 
 fn load<W: Wire<Error = Infallible>>(core: &mut Master<W>, image: &Image) {
-    core.write(regs::CONTROL, control::RESET | control::CLEAR_COUNTERS).unwrap();
+    core.write(regs::CONTROL, control::RESET | control::CLEAR_COUNTERS)
+        .unwrap();
     for (region, words) in image.loads() {
-        core.write(regs::MEM_ADDRESS, mem_address(region, 0, 0)).unwrap();
+        core.write(regs::MEM_ADDRESS, mem_address(region, 0, 0))
+            .unwrap();
         core.write_block(regs::MEM_DATA, &words).unwrap();
     }
     for (register, value) in image.registers() {
@@ -306,9 +407,14 @@ fn load<W: Wire<Error = Infallible>>(core: &mut Master<W>, image: &Image) {
     }
 }
 
-fn read_memory<W: Wire<Error = Infallible>>(core: &mut Master<W>, region: u32, count: usize) -> Vec<u32> {
+fn read_memory<W: Wire<Error = Infallible>>(
+    core: &mut Master<W>,
+    region: u32,
+    count: usize,
+) -> Vec<u32> {
     let mut words = vec![0; count];
-    core.write(regs::MEM_ADDRESS, mem_address(region, 0, 0)).unwrap();
+    core.write(regs::MEM_ADDRESS, mem_address(region, 0, 0))
+        .unwrap();
     core.read_block(regs::MEM_DATA, &mut words).unwrap();
     words
 }
@@ -321,12 +427,19 @@ fn wait<W: Wire<Error = Infallible>>(core: &mut Master<W>, bit: u32, set: bool) 
 
 /// Loads a model, reads back what was loaded, and compares the logits of single tokens and
 /// the tokens of free runs with the reference's.
-fn runs_as_the_reference<W: Wire<Error = Infallible>>(core: &mut Master<W>, model: &QuantModel, seed: u64) {
+fn runs_as_the_reference<W: Wire<Error = Infallible>>(
+    core: &mut Master<W>,
+    model: &QuantModel,
+    seed: u64,
+) {
     let (window, sinks) = (9, 2);
     let image = compile(model, &core_shape(), window, sinks).expect("the model fits");
     load(core, &image);
     for (region, words) in image.loads() {
-        assert!(read_memory(core, region, words.len()) == words, "region {region}");
+        assert!(
+            read_memory(core, region, words.len()) == words,
+            "region {region}"
+        );
     }
     let mut reference = Reference::new(model, window, sinks).expect("a legal ring");
     let mut rng = Rng::new(seed);
@@ -337,14 +450,23 @@ fn runs_as_the_reference<W: Wire<Error = Infallible>>(core: &mut Master<W>, mode
         wait(core, status::OUTPUT, true);
         wait(core, status::BUSY, false);
         let expected = reference.step(token).expect("legal shifts");
-        let logits: Vec<i32> = read_memory(core, region::LOGITS, model.vocab).into_iter().map(|l| l as i32).collect();
+        let logits: Vec<i32> = read_memory(core, region::LOGITS, model.vocab)
+            .into_iter()
+            .map(|l| l as i32)
+            .collect();
         assert_eq!(logits, expected, "position {position}");
-        assert_eq!(core.read(regs::TOKEN_OUT), Ok(greedy(expected) | 1 << 31), "position {position}");
+        assert_eq!(
+            core.read(regs::TOKEN_OUT),
+            Ok(greedy(expected) | 1 << 31),
+            "position {position}"
+        );
         done += 1;
     }
     // A prompt as fast as it can be queued, and what the core makes of it by itself.
     for run in 0..3 {
-        let prompt: Vec<u32> = (0..10).map(|_| rng.within(0, model.vocab as i32 - 1) as u32).collect();
+        let prompt: Vec<u32> = (0..10)
+            .map(|_| rng.within(0, model.vocab as i32 - 1) as u32)
+            .collect();
         let (&last, silent) = prompt.split_last().expect("a prompt");
         for &token in silent {
             wait(core, status::INPUT_FULL, false);
@@ -357,7 +479,11 @@ fn runs_as_the_reference<W: Wire<Error = Infallible>>(core: &mut Master<W>, mode
         for n in 0..20 {
             token = greedy(reference.step(token).expect("legal shifts"));
             wait(core, status::OUTPUT, true);
-            assert_eq!(core.read(regs::TOKEN_OUT), Ok(token | 1 << 31), "run {run}, token {n}");
+            assert_eq!(
+                core.read(regs::TOKEN_OUT),
+                Ok(token | 1 << 31),
+                "run {run}, token {n}"
+            );
         }
         done += 29;
         wait(core, status::BUSY, false);
@@ -389,7 +515,12 @@ struct Noisy {
 
 impl Noisy {
     fn master(timing: Timing, rate: i32, seed: u64) -> Master<Noisy> {
-        Master::new(Noisy { wire: wire(timing), rng: Rng::new(seed), rate }).expect("the core answers")
+        Master::new(Noisy {
+            wire: wire(timing),
+            rng: Rng::new(seed),
+            rate,
+        })
+        .expect("the core answers")
     }
 
     fn bits(&mut self, mosi: u8, count: usize) -> u8 {
@@ -408,7 +539,11 @@ impl Wire for Noisy {
         self.wire.select();
         for at in 0..frame.len() {
             let byte = frame[at];
-            let fault = if self.rng.one_in(self.rate) { self.rng.within(1, 6) } else { 0 };
+            let fault = if self.rng.one_in(self.rate) {
+                self.rng.within(1, 6)
+            } else {
+                0
+            };
             frame[at] = match fault {
                 1 => continue,
                 2 => {
@@ -437,7 +572,15 @@ impl Wire for Noisy {
 #[test]
 fn a_bad_line_costs_time_and_nothing_else() {
     for (rate, seed) in [(1000, 20), (1000, 21), (300, 22)] {
-        let mut core = Noisy::master(Timing { low: 530, high: 545, ..Timing::FASTEST }, rate, seed);
+        let mut core = Noisy::master(
+            Timing {
+                low: 530,
+                high: 545,
+                ..Timing::FASTEST
+            },
+            rate,
+            seed,
+        );
         runs_as_the_reference(&mut core, &small_model(seed), seed);
         println!("one in {rate}: {} frames sent again", core.repeated());
         assert!(core.repeated() > 100, "the line is bad");

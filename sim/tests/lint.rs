@@ -18,21 +18,33 @@ const ACCEPTED: [(&str, &str); 4] = [
 ];
 
 fn is_accepted(warning: &Warning) -> bool {
-    ACCEPTED.iter().any(|(code, text)| warning.code == *code && warning.message.contains(text))
+    ACCEPTED
+        .iter()
+        .any(|(code, text)| warning.code == *code && warning.message.contains(text))
 }
 
 fn check(name: &str, shape: &CoreShape) {
     let verilog = annulus_hdl::core_verilog(shape).expect("a preset with a core");
     let all = lint(&verilog).expect("Verilator accepts the core");
-    assert!(!all.is_empty(), "{name}: some accepted warnings are certain; were none read?");
-    let unexpected: Vec<_> = all.iter().filter(|w| !is_accepted(w)).map(ToString::to_string).collect();
+    assert!(
+        !all.is_empty(),
+        "{name}: some accepted warnings are certain; were none read?"
+    );
+    let unexpected: Vec<_> = all
+        .iter()
+        .filter(|w| !is_accepted(w))
+        .map(ToString::to_string)
+        .collect();
     assert!(unexpected.is_empty(), "{name}:\n{}", unexpected.join("\n"));
 }
 
 #[test]
 fn simulated_cores_are_clean() {
     for lanes in [16, 48, 64, 128] {
-        check(&format!("{lanes} lanes"), &shape::with_lanes(lanes).expect("a preset"));
+        check(
+            &format!("{lanes} lanes"),
+            &shape::with_lanes(lanes).expect("a preset"),
+        );
     }
 }
 
@@ -47,5 +59,9 @@ fn a_width_that_does_not_fit_is_no_accepted_warning() {
         always @(posedge clock) y <= a;
     endmodule";
     let all = lint(verilog).expect("Verilator accepts it");
-    assert!(all.iter().any(|w| w.code == "WIDTHTRUNC" && !is_accepted(w)), "{all:?}");
+    assert!(
+        all.iter()
+            .any(|w| w.code == "WIDTHTRUNC" && !is_accepted(w)),
+        "{all:?}"
+    );
 }

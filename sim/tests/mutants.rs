@@ -58,7 +58,12 @@ impl Stream {
         let preset = shape::with_lanes(LANES).expect("a preset");
         let image = compile(&model, &preset, window, sinks).expect("the model fits");
         let reference = Reference::new(&model, window, sinks).expect("a legal ring");
-        let mut stream = Stream { image, reference, crc: Crc32::new(), logits: vec![] };
+        let mut stream = Stream {
+            image,
+            reference,
+            crc: Crc32::new(),
+            logits: vec![],
+        };
         stream.reset(core);
         for (region, words) in stream.image.loads() {
             fill(core, region, 0, &words);
@@ -74,7 +79,10 @@ impl Stream {
 
     /// Empties the stream on both sides.
     fn reset(&mut self, core: &mut SimCore) {
-        core.write(regs::CONTROL, control::RESET | control::CLEAR_COUNTERS | control::CLEAR_CRC);
+        core.write(
+            regs::CONTROL,
+            control::RESET | control::CLEAR_COUNTERS | control::CLEAR_CRC,
+        );
         self.reference.reset();
         self.crc = Crc32::new();
     }
@@ -98,7 +106,10 @@ impl Stream {
         expect("hang", core.run_until_idle(TOKEN))?;
         self.reference.step_silent(token).expect("legal shifts");
         expect("status", core.read(regs::STATUS) == 0)?;
-        expect("logits of a prompt", core.read(regs::LOGITS_CRC) == self.crc.value())
+        expect(
+            "logits of a prompt",
+            core.read(regs::LOGITS_CRC) == self.crc.value(),
+        )
     }
 
     /// Random tokens, one in five of them a prompt's.
@@ -115,14 +126,26 @@ impl Stream {
     }
 
     /// The core feeds itself: `count` choices after `first`, each of them read at once.
-    fn generate(&mut self, core: &mut SimCore, sampler: &mut Sampler, first: u32, count: usize) -> Result<Vec<u32>, &'static str> {
+    fn generate(
+        &mut self,
+        core: &mut SimCore,
+        sampler: &mut Sampler,
+        first: u32,
+        count: usize,
+    ) -> Result<Vec<u32>, &'static str> {
         core.write(regs::BUDGET, count as u32 - 1);
         core.write(regs::TOKEN_IN, first);
         self.choices(core, sampler, first, count)
     }
 
     /// The next `count` choices of a core that runs by itself and was fed `token` last.
-    fn choices(&mut self, core: &mut SimCore, sampler: &mut Sampler, mut token: u32, count: usize) -> Result<Vec<u32>, &'static str> {
+    fn choices(
+        &mut self,
+        core: &mut SimCore,
+        sampler: &mut Sampler,
+        mut token: u32,
+        count: usize,
+    ) -> Result<Vec<u32>, &'static str> {
         let restart = core.read(regs::RESTART);
         let mut chosen = vec![];
         for _ in 0..count {
@@ -151,12 +174,21 @@ impl Stream {
     /// Position, ring and counters are where so many tokens of a stream leave them.
     fn place(&self, core: &mut SimCore) -> Verdict {
         let (ring, taken) = (self.image.ring, self.reference.taken());
-        let (key, value) = (ring.key_at(ring.slot(taken)), ring.value_at(ring.slot(taken)));
+        let (key, value) = (
+            ring.key_at(ring.slot(taken)),
+            ring.value_at(ring.slot(taken)),
+        );
         let full = taken >= u64::from(ring.window);
         expect("position", u64::from(core.read(regs::POSITION)) == taken)?;
         expect("ring state", core.read(regs::RING_STATE) == u32::from(full))?;
-        expect("key's place", core.read(regs::KEY_AT) == key.0 | key.1 << 16)?;
-        expect("value's place", core.read(regs::VALUE_AT) == value.0 | value.1 << 16)
+        expect(
+            "key's place",
+            core.read(regs::KEY_AT) == key.0 | key.1 << 16,
+        )?;
+        expect(
+            "value's place",
+            core.read(regs::VALUE_AT) == value.0 | value.1 << 16,
+        )
     }
 
     /// What the link reads of a stream and writes back: registers, phases, rings.
@@ -165,16 +197,26 @@ impl Stream {
         let rings = layout.weight_words as u32;
         let words = (layout.key_words + layout.value_words) * 2 * layout.ring.rows as usize;
         let key_scales = layout.key_scales * layout.ring.rows as usize;
-        let registers =
-            [regs::SAMPLES, regs::POSITION, regs::POSITION_HIGH, regs::RING_STATE, regs::KEY_AT, regs::VALUE_AT];
+        let registers = [
+            regs::SAMPLES,
+            regs::POSITION,
+            regs::POSITION_HIGH,
+            regs::RING_STATE,
+            regs::KEY_AT,
+            regs::VALUE_AT,
+        ];
         let memories = [
             (region::PHASE, 0, self.image.increments.len()),
             (region::KEY_SCALES, 0, key_scales),
             (region::WIDE, rings, words),
         ];
         Saved {
-            registers: registers.map(|register| (register, core.read(register))).to_vec(),
-            memories: memories.map(|(region, at, count)| (region, at, memory(core, region, at, count))).to_vec(),
+            registers: registers
+                .map(|register| (register, core.read(register)))
+                .to_vec(),
+            memories: memories
+                .map(|(region, at, count)| (region, at, memory(core, region, at, count)))
+                .to_vec(),
         }
     }
 }
@@ -197,7 +239,9 @@ impl Saved {
 
 fn fill(core: &mut SimCore, region: u32, at: u32, words: &[u32]) {
     core.write(regs::MEM_ADDRESS, regs::mem_address(region, at, 0));
-    words.iter().for_each(|&word| core.write(regs::MEM_DATA, word));
+    words
+        .iter()
+        .for_each(|&word| core.write(regs::MEM_DATA, word));
 }
 
 fn memory(core: &mut SimCore, region: u32, at: u32, count: usize) -> Vec<u32> {
@@ -241,24 +285,59 @@ const LEARNED: Shape = Shape {
 };
 
 /// Vectors, scores and logits that saturate, so that many logits are equal.
-const SATURATING: Shape = Shape { heads: 2, kv_heads: 1, head_size: 24, hadamard: false, saturating: true, ..GROUPED };
+const SATURATING: Shape = Shape {
+    heads: 2,
+    kv_heads: 1,
+    head_size: 24,
+    hadamard: false,
+    saturating: true,
+    ..GROUPED
+};
 
 /// Eight heads of two elements.
-const SMALL_HEADS: Shape = Shape { heads: 8, kv_heads: 4, head_size: 2, hidden: 7, vocab: 16, ..GROUPED };
+const SMALL_HEADS: Shape = Shape {
+    heads: 8,
+    kv_heads: 4,
+    head_size: 2,
+    hidden: 7,
+    vocab: 16,
+    ..GROUPED
+};
 
 /// One head of 64 elements.
-const LARGE_HEAD: Shape = Shape { heads: 1, kv_heads: 1, head_size: 64, hidden: 96, vocab: 80, ..GROUPED };
+const LARGE_HEAD: Shape = Shape {
+    heads: 1,
+    kv_heads: 1,
+    head_size: 64,
+    hidden: 96,
+    vocab: 80,
+    ..GROUPED
+};
 
 /// Quick, for runs of many tokens.
-const QUICK: Shape = Shape { layers: 1, heads: 2, kv_heads: 1, head_size: 8, hidden: 16, vocab: 24, ..GROUPED };
+const QUICK: Shape = Shape {
+    layers: 1,
+    heads: 2,
+    kv_heads: 1,
+    head_size: 8,
+    hidden: 16,
+    vocab: 24,
+    ..GROUPED
+};
 
 /// Logits of every token, for three turns of the ring and more.
 fn logits(core: &mut SimCore, shape: &Shape, window: usize, sinks: usize) -> Verdict {
     let mut stream = Stream::new(core, shape, window, sinks);
     stream.steps(core, 3 * window + 5, &mut Rng::new(7))?;
     stream.step(core, 0)?;
-    expect("logits over the link", memory(core, region::LOGITS, 0, shape.vocab) == stream.logits)?;
-    expect("tokens", core.read(regs::TOKENS) == stream.reference.taken() as u32)?;
+    expect(
+        "logits over the link",
+        memory(core, region::LOGITS, 0, shape.vocab) == stream.logits,
+    )?;
+    expect(
+        "tokens",
+        core.read(regs::TOKENS) == stream.reference.taken() as u32,
+    )?;
     stream.place(core)
 }
 
@@ -295,7 +374,9 @@ fn generation(core: &mut SimCore) -> Verdict {
 /// The first index from `from` on of a token that was not chosen before.
 fn first_seen(chosen: &[u32], from: usize) -> usize {
     let fresh = |&i: &usize| !chosen[..i].contains(&chosen[i]);
-    (from..chosen.len()).find(fresh).expect("a token that comes late")
+    (from..chosen.len())
+        .find(fresh)
+        .expect("a token that comes late")
 }
 
 /// The choices of a stream that neither stops nor restarts.
@@ -420,7 +501,10 @@ fn errors(core: &mut SimCore) -> Verdict {
 
     stream.reset(core);
     let steps = stream.image.steps.clone();
-    let out = steps.iter().position(|step| step.kind == Kind::Out).expect("every program has one");
+    let out = steps
+        .iter()
+        .position(|step| step.kind == Kind::Out)
+        .expect("every program has one");
     let mut broken = steps[out];
     broken.shift = 100;
     fill(core, region::STEPS, out as u32, &broken.encode());
@@ -442,13 +526,19 @@ const TRIALS: &[Trial] = &[
     ("head sizes of 2", |core| logits(core, &SMALL_HEADS, 1, 0)),
     ("grouped heads, sinks", |core| logits(core, &GROUPED, 21, 5)),
     ("learned positions", |core| logits(core, &LEARNED, 11, 0)),
-    ("head size of 24, saturating", |core| logits(core, &SATURATING, 10, 2)),
+    ("head size of 24, saturating", |core| {
+        logits(core, &SATURATING, 10, 2)
+    }),
     ("head size of 64", |core| logits(core, &LARGE_HEAD, 19, 0)),
-    ("head sizes of 2, sinks", |core| logits(core, &SMALL_HEADS, 12, 11)),
+    ("head sizes of 2, sinks", |core| {
+        logits(core, &SMALL_HEADS, 12, 11)
+    }),
     ("generation", generation),
     ("stop token", stop),
     ("restart token", |core| restart(core, &QUICK, 6, 0)),
-    ("restart token, learned positions", |core| restart(core, &LEARNED, 6, 2)),
+    ("restart token, learned positions", |core| {
+        restart(core, &LEARNED, 6, 2)
+    }),
     ("slow reader", slow_reader),
     ("prompt", prompt),
     ("save and restore", save_and_restore),
@@ -458,17 +548,23 @@ const TRIALS: &[Trial] = &[
 
 /// The first trial that fails, and its check.
 fn caught(core: &mut SimCore) -> Option<(&'static str, &'static str)> {
-    TRIALS.iter().find_map(|(name, trial)| Some((*name, trial(core).err()?)))
+    TRIALS
+        .iter()
+        .find_map(|(name, trial)| Some((*name, trial(core).err()?)))
 }
 
 #[test]
 fn every_planted_fault_is_caught() {
     let shape = shape::with_lanes(LANES).expect("a preset");
     let (verilog, faults) = annulus_hdl::faulty_core_verilog(&shape).expect("a core");
-    let design = CoreDesign::of_build(&Build::new("mutants", &verilog), &mut |_| ()).expect("the core builds");
+    let design = CoreDesign::of_build(&Build::new("mutants", &verilog), &mut |_| ())
+        .expect("the core builds");
     let mutant = |number: usize| {
         let mut core = design.instance();
-        let port = core.model().port(faults::INPUT).expect("the input that chooses a fault");
+        let port = core
+            .model()
+            .port(faults::INPUT)
+            .expect("the input that chooses a fault");
         core.model().poke(port, number as u64);
         caught(&mut core)
     };
@@ -492,15 +588,31 @@ fn every_planted_fault_is_caught() {
 
     let mut table = HEAD.to_owned();
     let mut survivors = vec![];
-    for (at, (fault, result)) in faults.iter().zip(results.into_inner().expect("no thread panics")).enumerate() {
+    for (at, (fault, result)) in faults
+        .iter()
+        .zip(results.into_inner().expect("no thread panics"))
+        .enumerate()
+    {
         let (trial, check) = result.unwrap_or(("NOTHING", "-"));
         if result.is_none() {
             survivors.push(format!("{}: {}", fault.unit, fault.what));
         }
-        writeln!(table, "| {} | {} | {} | {trial}: {check} |", at + 1, fault.unit, fault.what).expect("a string grows");
+        writeln!(
+            table,
+            "| {} | {} | {} | {trial}: {check} |",
+            at + 1,
+            fault.unit,
+            fault.what
+        )
+        .expect("a string grows");
     }
     println!("{table}");
-    assert!(survivors.is_empty(), "{} faults survive:\n{}", survivors.len(), survivors.join("\n"));
+    assert!(
+        survivors.is_empty(),
+        "{} faults survive:\n{}",
+        survivors.len(),
+        survivors.join("\n")
+    );
     assert!(faults.len() >= 30, "only {} faults", faults.len());
 
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/mutations.md");
@@ -508,7 +620,10 @@ fn every_planted_fault_is_caught() {
         std::fs::write(&page, &table).expect("the page can be written");
     }
     let written = std::fs::read_to_string(&page).unwrap_or_default();
-    assert!(written == table, "docs/mutations.md is not current: UPDATE=1 writes it");
+    assert!(
+        written == table,
+        "docs/mutations.md is not current: UPDATE=1 writes it"
+    );
 }
 
 const HEAD: &str = "# Mutations

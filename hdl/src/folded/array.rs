@@ -65,7 +65,10 @@ initial begin
 impl Array {
     /// For a core of this shape.
     pub fn new(shape: &CoreShape) -> Self {
-        let mut array = Self { _shape: Some(*shape), ..Self::default() };
+        let mut array = Self {
+            _shape: Some(*shape),
+            ..Self::default()
+        };
         array.memory._words = shape.memory as usize;
         array
     }

@@ -14,23 +14,38 @@
 use std::collections::{BTreeMap, HashMap};
 
 /// Instructions with an operand, in the order of their codes.
-const ALU: [&str; 10] = ["ld", "add", "sub", "rsb", "and", "xor", "or", "max", "mul", "mac"];
+const ALU: [&str; 10] = [
+    "ld", "add", "sub", "rsb", "and", "xor", "or", "max", "mul", "mac",
+];
 /// The code of `st`.
 pub const STORE: u16 = 10;
 /// The code of everything that acts on the accumulator alone, or on the machine.
 pub const OTHER: u16 = 11;
 
 /// What `OTHER` does, in the order of its codes (bits 8 to 11).
-pub const OTHERS: [&str; 10] =
-    ["nop", "change", "rshr", "shr", "setn", "setn5", "n", "point", "set", "order"];
+pub const OTHERS: [&str; 10] = [
+    "nop", "change", "rshr", "shr", "setn", "setn5", "n", "point", "set", "order",
+];
 /// Changes of the accumulator, in the order of their codes.
-pub const CHANGES: [&str; 9] =
-    ["sat8", "sat16", "sat24", "magnitude", "len", "ror8", "rol3", "high", "half"];
+pub const CHANGES: [&str; 9] = [
+    "sat8",
+    "sat16",
+    "sat24",
+    "magnitude",
+    "len",
+    "ror8",
+    "rol3",
+    "high",
+    "half",
+];
 /// Registers that `set` copies the accumulator to.
-pub const SETS: [&str; 8] = ["count", "wide", "words", "from", "with", "skip", "target", "go"];
+pub const SETS: [&str; 8] = [
+    "count", "wide", "words", "from", "with", "skip", "target", "go",
+];
 /// Orders to the units around.
 pub const ORDERS: [&str; 12] = [
-    "rest", "start", "finish", "stop", "bad", "pop", "clear", "first", "next", "crc", "restart", "moved",
+    "rest", "start", "finish", "stop", "bad", "pop", "clear", "first", "next", "crc", "restart",
+    "moved",
 ];
 /// Branches, in the order of their codes.
 pub const BRANCHES: [&str; 12] = [
@@ -155,10 +170,14 @@ impl Assembler<'_> {
         while let Some(line) = lines.next() {
             let code = line.split(';').next().unwrap_or("").trim();
             if let Some(name) = code.strip_prefix(".macro ") {
-                let body: Vec<_> = lines.by_ref().take_while(|line| line.trim() != ".end").collect();
+                let body: Vec<_> = lines
+                    .by_ref()
+                    .take_while(|line| line.trim() != ".end")
+                    .collect();
                 self.macros.insert(name.trim().into(), body.join("\n"));
             } else if !code.is_empty() {
-                self.line(code).map_err(|error| format!("`{code}`: {error}"))?;
+                self.line(code)
+                    .map_err(|error| format!("`{code}`: {error}"))?;
             }
         }
         Ok(())
@@ -166,7 +185,11 @@ impl Assembler<'_> {
 
     fn line(&mut self, code: &str) -> Result<(), String> {
         if let Some(label) = code.strip_suffix(':') {
-            if self.labels.insert(label.into(), self.words.len() as u16).is_some() {
+            if self
+                .labels
+                .insert(label.into(), self.words.len() as u16)
+                .is_some()
+            {
                 return Err("this label stands twice".into());
             }
             return Ok(());
@@ -187,7 +210,11 @@ impl Assembler<'_> {
             return Ok(());
         }
         let word = self.instruction(verb, operand)?;
-        if self.words.last().is_some_and(|&before| too_early(before, word)) {
+        if self
+            .words
+            .last()
+            .is_some_and(|&before| too_early(before, word))
+        {
             self.words.push(OTHER << 12);
         }
         self.words.push(word);
@@ -294,7 +321,11 @@ impl Assembler<'_> {
     /// A sum of numbers, symbols and addresses of variables and of labels that stand above.
     fn value(&self, text: &str) -> Result<u32, String> {
         let mut sum = 0u32;
-        for term in text.replace('-', "+-").split('+').filter(|term| !term.is_empty()) {
+        for term in text
+            .replace('-', "+-")
+            .split('+')
+            .filter(|term| !term.is_empty())
+        {
             let (negative, name) = match term.strip_prefix('-') {
                 Some(name) => (true, name),
                 None => (false, term),
@@ -308,7 +339,11 @@ impl Assembler<'_> {
                 .or_else(|| self.variables.get(name).copied())
                 .or_else(|| self.labels.get(name).map(|&at| at.into()))
                 .ok_or_else(|| format!("no value {name}"))?;
-            sum = if negative { sum.wrapping_sub(value) } else { sum.wrapping_add(value) };
+            sum = if negative {
+                sum.wrapping_sub(value)
+            } else {
+                sum.wrapping_add(value)
+            };
         }
         Ok(sum)
     }
@@ -323,7 +358,11 @@ impl Assembler<'_> {
             self.free = self.free.next_multiple_of(4);
         }
         self.variables.insert(name.into(), self.free);
-        for (i, value) in values.split(',').filter(|value| !value.trim().is_empty()).enumerate() {
+        for (i, value) in values
+            .split(',')
+            .filter(|value| !value.trim().is_empty())
+            .enumerate()
+        {
             let value = self.value(value.trim())?;
             self.registers.insert(self.free + i as u32, value);
         }
@@ -339,7 +378,11 @@ impl Assembler<'_> {
                 None => return Err(format!("no label {label}")),
             }
         }
-        Ok(Program { words: self.words, registers: self.registers, variables: self.variables })
+        Ok(Program {
+            words: self.words,
+            registers: self.registers,
+            variables: self.variables,
+        })
     }
 }
 
@@ -356,7 +399,12 @@ fn too_early(before: u16, word: u16) -> bool {
             space,
             space::INDIRECT..=space::ROW_SCALE | space::MANTISSA | space::LOGIT | space::MEASURED
         );
-    let register = |space| matches!(space, space::REGISTER | space::BY_MU | space::INDIRECT | space::QUEUE);
+    let register = |space| {
+        matches!(
+            space,
+            space::REGISTER | space::BY_MU | space::INDIRECT | space::QUEUE
+        )
+    };
     match before >> 12 {
         STORE => {
             let (to, place) = (before >> 8 & 15, before & 255);

@@ -7,9 +7,9 @@ use super::assembler::space;
 use super::layout::Layout;
 use crate::leaf;
 use crate::units::text::localparams;
+use annulus_contract::error;
 use annulus_contract::regs::{self, region};
 use annulus_contract::shape::CoreShape;
-use annulus_contract::error;
 use rust_hdl_core::prelude::*;
 
 leaf! {

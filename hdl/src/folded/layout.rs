@@ -78,18 +78,36 @@ impl Layout {
             ("ONES".into(), ones),
             ("QUERY_SCALES".into(), query_scales),
         ]);
-        for (name, word) in [("RESIDUAL", 0), ("HIDDEN", x_hidden), ("QUERY", x_query), ("WEIGHTS", x_weights)] {
+        for (name, word) in [
+            ("RESIDUAL", 0),
+            ("HIDDEN", x_hidden),
+            ("QUERY", x_query),
+            ("WEIGHTS", x_weights),
+        ] {
             symbols.insert(format!("X_{name}"), word);
             symbols.insert(format!("X_{name}_BYTES"), word * columns);
         }
-        symbols.extend(places.into_iter().map(|(name, place)| (name.to_string(), place)));
-        let mut names: HashMap<String, u32> =
-            regs::ALL.iter().map(|&(name, address)| (name.to_string(), address.into())).collect();
-        names.extend([("phase".into(), phase), ("increment".into(), increment), ("angle".into(), angle)]);
+        symbols.extend(
+            places
+                .into_iter()
+                .map(|(name, place)| (name.to_string(), place)),
+        );
+        let mut names: HashMap<String, u32> = regs::ALL
+            .iter()
+            .map(|&(name, address)| (name.to_string(), address.into()))
+            .collect();
+        names.extend([
+            ("phase".into(), phase),
+            ("increment".into(), increment),
+            ("angle".into(), angle),
+        ]);
         let limit = query_scales.min(256);
-        let Program { words, registers: constants, .. } =
-            assemble(include_str!("microcode.s"), &symbols, &names, free, limit)
-                .unwrap_or_else(|error| unreachable!("the microprogram: {error}"));
+        let Program {
+            words,
+            registers: constants,
+            ..
+        } = assemble(include_str!("microcode.s"), &symbols, &names, free, limit)
+            .unwrap_or_else(|error| unreachable!("the microprogram: {error}"));
         let mut initial = vec![
             (regs::ID.into(), regs::ID_VALUE),
             (regs::SHAPE.into(), shape.shape_register()),
@@ -130,9 +148,24 @@ fn tables() -> (Vec<u16>, Vec<(&'static str, u32)>) {
         ("POWERS", (0..16).map(|i| 1 << i).collect()),
         ("SIGMOID", tables::SIGMOID.to_vec()),
         ("SINE", tables::SIN.to_vec()),
-        ("RSQRT", tables::RSQRT[16..].iter().map(|&r| r.wrapping_neg()).collect()),
-        ("RECIP", tables::RECIP.iter().map(|&r| (65536 - r) as u16).collect()),
-        ("GUMBEL", tables::GUMBEL.iter().map(|&g| (i32::from(g) + 8192) as u16).collect()),
+        (
+            "RSQRT",
+            tables::RSQRT[16..]
+                .iter()
+                .map(|&r| r.wrapping_neg())
+                .collect(),
+        ),
+        (
+            "RECIP",
+            tables::RECIP.iter().map(|&r| (65536 - r) as u16).collect(),
+        ),
+        (
+            "GUMBEL",
+            tables::GUMBEL
+                .iter()
+                .map(|&g| (i32::from(g) + 8192) as u16)
+                .collect(),
+        ),
     ];
     let mut all = vec![];
     let mut places = vec![];

@@ -8,7 +8,10 @@ use annulus_contract::regs::{self, status};
 use rust_hdl_core::prelude::*;
 
 /// Two strobes are at least two cycles apart, and two reads at least a word.
-const _: () = assert!(READ_CYCLES + 2 < 2 * 32, "a read must be done before its word is sent");
+const _: () = assert!(
+    READ_CYCLES + 2 < 2 * 32,
+    "a read must be done before its word is sent"
+);
 
 leaf! {
     /// Takes a frame bit by bit ([`annulus_contract::link`]) and answers it.

@@ -1,9 +1,9 @@
 //! The dot array: rows of eight multipliers that share one vector, an
 //! accumulator a row, and the sums held while the tail takes them.
 
+use super::tag::{self, WORD_TAG, WORD_TAG_BITS};
 use crate::cells::Dot8;
 use crate::leaf;
-use super::tag::{self, WORD_TAG, WORD_TAG_BITS};
 use rust_hdl_core::prelude::*;
 
 leaf! {
@@ -44,6 +44,9 @@ impl<const WORD: usize, const SUMS: usize> DotArray<WORD, SUMS> {
     /// An array of `WORD / 64` rows.
     pub fn new() -> Self {
         assert!(WORD % 64 == 0 && SUMS == WORD / 2);
-        Self { rows: (0..WORD / 64).map(|_| Dot8::default()).collect(), ..Default::default() }
+        Self {
+            rows: (0..WORD / 64).map(|_| Dot8::default()).collect(),
+            ..Default::default()
+        }
     }
 }

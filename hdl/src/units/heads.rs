@@ -244,7 +244,10 @@ always @(*) retire = info[4][22] && info[4][21] && info[4][0];
 /// Whether element `2 half` or `2 half + 1` takes the pair at `at` with a minus
 /// sign: the parity of the bits that `half` and `at` share.
 fn address_terms(half: usize) -> String {
-    let bits: Vec<_> = (0..5).filter(|bit| half >> bit & 1 == 1).map(|bit| format!("at[{bit}]")).collect();
+    let bits: Vec<_> = (0..5)
+        .filter(|bit| half >> bit & 1 == 1)
+        .map(|bit| format!("at[{bit}]"))
+        .collect();
     if bits.is_empty() {
         "1'b0".into()
     } else {

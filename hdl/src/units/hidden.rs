@@ -1,7 +1,7 @@
 //! The other vector: attention output, then the feed-forward's hidden vector.
 
 use super::tag::{self, PAIR_TAG, PAIR_TAG_BITS};
-use super::text::{kinds, address_bits, localparams, step_fields, LUT_RAM, STEP_BITS};
+use super::text::{address_bits, kinds, localparams, step_fields, LUT_RAM, STEP_BITS};
 use crate::cells::SwiGlu;
 use crate::leaf;
 use rust_hdl_core::prelude::*;

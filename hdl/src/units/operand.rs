@@ -57,6 +57,9 @@ always @(*) p[{byte} +: 8] = exp${i}$p;
 impl Operand {
     /// With its eight exponentials.
     pub fn new() -> Self {
-        Self { exp: (0..8).map(|_| Exp2::default()).collect(), ..Default::default() }
+        Self {
+            exp: (0..8).map(|_| Exp2::default()).collect(),
+            ..Default::default()
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! follows, gathered while it is written.
 
 use super::tag::{self, PAIR_TAG, PAIR_TAG_BITS};
-use super::text::{kinds, address_bits, localparams, LUT_RAM};
+use super::text::{address_bits, kinds, localparams, LUT_RAM};
 use crate::cells::Rsqrt;
 use crate::leaf;
 use rust_hdl_core::prelude::*;

@@ -1,7 +1,7 @@
 //! Rotary positions: one phase accumulator a frequency, exact for ever.
 
-use crate::leaf;
 use crate::cells::Sin;
+use crate::leaf;
 use rust_hdl_core::prelude::*;
 
 leaf! {

@@ -163,6 +163,9 @@ end
 impl<const SUMS: usize, const P: usize, const P16: usize> Scores<SUMS, P, P16> {
     /// With a lane a row.
     pub fn new() -> Self {
-        Self { lanes: (0..P).map(|_| Score::default()).collect(), ..Default::default() }
+        Self {
+            lanes: (0..P).map(|_| Score::default()).collect(),
+            ..Default::default()
+        }
     }
 }

@@ -75,7 +75,10 @@ pub fn unpack(tag: &[Field], bus: &str, names: &[&str]) -> String {
     let mut text = String::new();
     for (name, width) in tag {
         if names.contains(name) {
-            text += &format!("wire [{}:0] {bus}_{name} = {bus}[{low} +: {width}];\n", width - 1);
+            text += &format!(
+                "wire [{}:0] {bus}_{name} = {bus}[{low} +: {width}];\n",
+                width - 1
+            );
         }
         low += width;
     }
@@ -84,6 +87,10 @@ pub fn unpack(tag: &[Field], bus: &str, names: &[&str]) -> String {
 
 /// The concatenation that packs signals `<prefix><field>` into a tag.
 pub fn pack(tag: &[Field], prefix: &str) -> String {
-    let parts: Vec<_> = tag.iter().rev().map(|(name, _)| format!("{prefix}{name}")).collect();
+    let parts: Vec<_> = tag
+        .iter()
+        .rev()
+        .map(|(name, _)| format!("{prefix}{name}"))
+        .collect();
     format!("{{{}}}", parts.join(", "))
 }

@@ -4,20 +4,37 @@ use annulus_contract::step::{field, Kind, WORDS};
 
 /// `localparam NAME = value;` for each pair.
 pub fn localparams(values: &[(&str, usize)]) -> String {
-    values.iter().map(|(name, value)| format!("localparam {name} = {value};\n")).collect()
+    values
+        .iter()
+        .map(|(name, value)| format!("localparam {name} = {value};\n"))
+        .collect()
 }
 
 /// A localparam for the code of each kind of step: `EMBED`, `GATE_UP`, ...
 pub fn kinds() -> String {
-    let line = |kind: &Kind| format!("localparam [3:0] KIND_{} = 4'd{};\n", kind.name().to_uppercase(), *kind as u8);
+    let line = |kind: &Kind| {
+        format!(
+            "localparam [3:0] KIND_{} = 4'd{};\n",
+            kind.name().to_uppercase(),
+            *kind as u8
+        )
+    };
     Kind::ALL.iter().map(line).collect()
 }
 
 /// A wire `<bus>_<field>` for each of these fields of a step on the bus.
 pub fn step_fields(bus: &str, names: &[&str]) -> String {
     let wire = |name: &&str| {
-        let f = field::ALL.iter().find(|f| f.name == *name).unwrap_or_else(|| unreachable!("no field {name}"));
-        format!("wire [{}:0] {bus}_{name} = {bus}[{} +: {}];\n", f.bits - 1, f.low, f.bits)
+        let f = field::ALL
+            .iter()
+            .find(|f| f.name == *name)
+            .unwrap_or_else(|| unreachable!("no field {name}"));
+        format!(
+            "wire [{}:0] {bus}_{name} = {bus}[{} +: {}];\n",
+            f.bits - 1,
+            f.low,
+            f.bits
+        )
     };
     names.iter().map(wire).collect()
 }

@@ -98,7 +98,12 @@ pub struct StreamArgs {
     #[arg(long, value_name = "P", default_value = "", hide_default_value = true)]
     pub prompt: OsString,
     /// Softmax temperature; 0 always takes the likeliest token
-    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "T",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
     pub temperature: f64,
     /// Seed of the noise: the same seed gives the same text on every backend
     #[arg(long, value_name = "SEED", default_value_t = 0)]
@@ -108,7 +113,12 @@ pub struct StreamArgs {
 impl StreamArgs {
     /// Sampling without cuts.
     pub fn sampling(&self) -> Sampling {
-        Sampling { temperature: self.temperature, seed: self.seed, top_k: None, top_p: None }
+        Sampling {
+            temperature: self.temperature,
+            seed: self.seed,
+            top_k: None,
+            top_p: None,
+        }
     }
 }
 
@@ -172,7 +182,12 @@ pub struct VerifyArgs {
     #[arg(short = 'n', value_name = "N", default_value_t = 256)]
     pub passes: usize,
     /// Backends to compare with the first one
-    #[arg(long, value_name = "B,B", value_delimiter = ',', default_value = "sim,cpu")]
+    #[arg(
+        long,
+        value_name = "B,B",
+        value_delimiter = ',',
+        default_value = "sim,cpu"
+    )]
     pub backends: Vec<String>,
     /// Compare with the integer reference as well
     #[arg(long)]
@@ -317,7 +332,9 @@ pub struct FetchArgs {
 
 /// `A..B`.
 fn positions(text: &str) -> Result<Range<usize>, String> {
-    let parsed = text.split_once("..").and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
+    let parsed = text
+        .split_once("..")
+        .and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
     match parsed {
         Some(range) if !range.is_empty() => Ok(range),
         _ => Err("give a first position and the one after the last, such as 0..16".into()),

@@ -52,7 +52,9 @@ pub fn say(what: &impl Display) {
 /// Write text, and see to it that it shows at once.
 pub fn write(text: &str) -> Outcome {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::output)
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)
 }
 
 /// Write a value as one JSON object.
@@ -69,11 +71,16 @@ pub fn bar(what: &str, all: usize) -> ProgressBar {
 
 /// A bar that counts the bytes of a download.
 pub fn bytes_bar() -> ProgressBar {
-    styled(ProgressBar::new(0), "{msg} {bar:30} {bytes} of {total_bytes}, {bytes_per_sec}")
+    styled(
+        ProgressBar::new(0),
+        "{msg} {bar:30} {bytes} of {total_bytes}, {bytes_per_sec}",
+    )
 }
 
 fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
     bar
 }
 

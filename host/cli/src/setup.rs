@@ -25,8 +25,14 @@ impl Setup {
         let opened = models::open(&args.model, args.tokenizer.as_deref()).map_err(Failure::new)?;
         let bounded = kinds.iter().any(|kind| kind.has_core());
         let core = named_core(&args.core).unwrap_or_else(|| opened.default_core(bounded));
-        let image = opened.image(&core, args.window, args.sinks).map_err(Failure::new)?;
-        Ok(Setup { opened, core, image })
+        let image = opened
+            .image(&core, args.window, args.sinks)
+            .map_err(Failure::new)?;
+        Ok(Setup {
+            opened,
+            core,
+            image,
+        })
     }
 
     /// The backend with the image loaded.
@@ -54,5 +60,8 @@ pub fn kind(name: &str) -> Result<(Kind, Option<&'static str>), Failure> {
 
 /// The core that the command line names, if it names one.
 pub fn named_core(args: &CoreArgs) -> Option<CoreShape> {
-    args.lanes.as_deref().or(args.board.as_deref()).and_then(cores::named)
+    args.lanes
+        .as_deref()
+        .or(args.board.as_deref())
+        .and_then(cores::named)
 }

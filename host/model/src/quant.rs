@@ -25,7 +25,11 @@ impl Matrix {
     /// # Panics
     /// If there is no such row.
     pub fn row(&self, row: usize) -> (&[i8], i8, u8) {
-        (&self.w[row * self.cols..(row + 1) * self.cols], self.s[row], self.mu[row])
+        (
+            &self.w[row * self.cols..(row + 1) * self.cols],
+            self.s[row],
+            self.mu[row],
+        )
     }
 }
 

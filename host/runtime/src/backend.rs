@@ -76,7 +76,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 6] = [Kind::Cpu, Kind::Sim, Kind::Reference, Kind::Twin, Kind::Serial, Kind::Cuda];
+    pub const ALL: [Kind; 6] = [
+        Kind::Cpu,
+        Kind::Sim,
+        Kind::Reference,
+        Kind::Twin,
+        Kind::Serial,
+        Kind::Cuda,
+    ];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -230,7 +237,11 @@ pub trait Backend {
 ///
 /// # Errors
 /// If this version does not have it, or the simulated core cannot be built.
-pub fn open(kind: Kind, core: &CoreShape, trace: Option<&Path>) -> Result<Box<dyn Backend>, BackendError> {
+pub fn open(
+    kind: Kind,
+    core: &CoreShape,
+    trace: Option<&Path>,
+) -> Result<Box<dyn Backend>, BackendError> {
     if trace.is_some() && kind != Kind::Sim {
         return Err(BackendError::NoTrace(kind));
     }

@@ -45,7 +45,10 @@ impl Plan {
             Some(_) => STREAMS * positions.len(),
             None => positions.len(),
         };
-        Plan { tokens: tokens.unwrap_or(all), positions }
+        Plan {
+            tokens: tokens.unwrap_or(all),
+            positions,
+        }
     }
 }
 
@@ -159,7 +162,10 @@ pub fn measure(
             }
             let chosen = backend.step(token)?;
             if counts {
-                samples.push(Sample { position, counters: backend.counters()? });
+                samples.push(Sample {
+                    position,
+                    counters: backend.counters()?,
+                });
             }
             token = prompt.get(position + 1).copied().unwrap_or(chosen);
             passes += 1;
@@ -167,14 +173,30 @@ pub fn measure(
         }
     }
     let rate = rate(backend, image, prompt, sampling, plan)?;
-    Ok(report(backend.kind(), image, sampling, plan, &samples, rate))
+    Ok(report(
+        backend.kind(),
+        image,
+        sampling,
+        plan,
+        &samples,
+        rate,
+    ))
 }
 
 /// An empty stream with a seed of its own.
-fn start(backend: &mut dyn Backend, image: &Image, sampling: &Sampling, stream: usize) -> Result<(), GenerateError> {
+fn start(
+    backend: &mut dyn Backend,
+    image: &Image,
+    sampling: &Sampling,
+    stream: usize,
+) -> Result<(), GenerateError> {
     let seed = sampling.seed.wrapping_add(stream as u64);
     let gumbel = Sampling { seed, ..*sampling }.gumbel(image)?;
-    backend.set_choice(Choice { gumbel, stop: None, restart: None })?;
+    backend.set_choice(Choice {
+        gumbel,
+        stop: None,
+        restart: None,
+    })?;
     Ok(backend.reset()?)
 }
 
@@ -193,7 +215,9 @@ fn rate(
         start(backend, image, sampling, stream)?;
         stream += 1;
         let forced = prompt.len().min(from + 1);
-        let (&last, silent) = prompt[..forced].split_last().ok_or(GenerateError::NoPrompt)?;
+        let (&last, silent) = prompt[..forced]
+            .split_last()
+            .ok_or(GenerateError::NoPrompt)?;
         backend.prefill(silent)?;
         let mut token = last;
         run(backend, &mut token, from - silent.len())?;
@@ -218,20 +242,32 @@ fn run(backend: &mut dyn Backend, token: &mut u32, n: usize) -> Result<(), Backe
     backend.run(first, n, &mut keep).map(drop)
 }
 
-fn report(kind: Kind, image: &Image, sampling: &Sampling, plan: &Plan, samples: &[Sample], rate: f64) -> Report {
+fn report(
+    kind: Kind,
+    image: &Image,
+    sampling: &Sampling,
+    plan: &Plan,
+    samples: &[Sample],
+    rate: f64,
+) -> Report {
     let (window, lanes) = (image.window(), image.lanes());
     let n = samples.len() as f64;
     let from = plan.positions.start;
     let reached = samples.iter().map(|s| s.position + 1).max().unwrap_or(from);
     let ideal = |position: usize| image.macs((position + 1).min(window)) as f64 / lanes as f64;
-    let predicted: Vec<u64> = (from..reached).map(|p| token_cycles(image, p as u64, true).total).collect();
+    let predicted: Vec<u64> = (from..reached)
+        .map(|p| token_cycles(image, p as u64, true).total)
+        .collect();
     let mean = |value: &dyn Fn(&Sample) -> f64| samples.iter().map(value).sum::<f64>() / n;
 
     let ideal_mean = mean(&|s| ideal(s.position));
     let counters: Option<Vec<&Counters>> = samples.iter().map(|s| s.counters.as_ref()).collect();
     let cycles = counters.as_ref().map(|counters| {
         let by_position = (from..reached).map(|position| {
-            let here = samples.iter().filter(|s| s.position == position).filter_map(|s| s.counters.as_ref());
+            let here = samples
+                .iter()
+                .filter(|s| s.position == position)
+                .filter_map(|s| s.counters.as_ref());
             let (sum, count) = here.fold((0, 0), |(sum, count), c| (sum + c.cycles, count + 1));
             sum as f64 / f64::from(count)
         });
@@ -249,10 +285,14 @@ fn report(kind: Kind, image: &Image, sampling: &Sampling, plan: &Plan, samples: 
         }
     }
     cycles_by_step.retain(|_, cycles| *cycles > 0.0);
-    let busy = counters.as_ref().map(|counters| counters.iter().map(|c| c.busy as f64).sum::<f64>() / n);
+    let busy = counters
+        .as_ref()
+        .map(|counters| counters.iter().map(|c| c.busy as f64).sum::<f64>() / n);
     let error = cycles.as_ref().map(|cycles| {
         let pairs = cycles.by_position.iter().zip(&predicted);
-        pairs.map(|(&found, &said)| (said as f64 / found - 1.0).abs()).fold(0.0, f64::max)
+        pairs
+            .map(|(&found, &said)| (said as f64 / found - 1.0).abs())
+            .fold(0.0, f64::max)
     });
     let mean_cycles = cycles.as_ref().map(|c| c.mean);
     Report {
@@ -277,8 +317,15 @@ fn report(kind: Kind, image: &Image, sampling: &Sampling, plan: &Plan, samples: 
         array_busy: busy.zip(mean_cycles).map(|(busy, cycles)| busy / cycles),
         cycles_by_step,
         tokens_per_second: rate,
-        simulated_cycles_per_second: mean_cycles.filter(|_| kind == Kind::Sim).map(|cycles| cycles * rate),
-        evidence: if kind == Kind::Sim { "simulated" } else { "measured" }.into(),
+        simulated_cycles_per_second: mean_cycles
+            .filter(|_| kind == Kind::Sim)
+            .map(|cycles| cycles * rate),
+        evidence: if kind == Kind::Sim {
+            "simulated"
+        } else {
+            "measured"
+        }
+        .into(),
         cycles_per_token: cycles,
     }
 }
@@ -326,16 +373,29 @@ impl Report {
                 ("lanes", r.lanes.to_string()),
                 ("window", r.window.to_string()),
                 ("sinks", r.sinks.to_string()),
-                ("positions", format!("{}..{}", r.positions[0], r.positions[1])),
+                (
+                    "positions",
+                    format!("{}..{}", r.positions[0], r.positions[1]),
+                ),
             ]
         };
-        for ((name, baseline), (_, found)) in conditions(baseline).into_iter().zip(conditions(self)) {
+        for ((name, baseline), (_, found)) in conditions(baseline).into_iter().zip(conditions(self))
+        {
             if baseline != found {
-                return Err(Regression::Conditions { name, baseline, found });
+                return Err(Regression::Conditions {
+                    name,
+                    baseline,
+                    found,
+                });
             }
         }
         let (what, was, found, worse) = match (&baseline.cycles_per_token, &self.cycles_per_token) {
-            (Some(was), Some(found)) => ("cycles per token", was.mean, found.mean, found.mean / was.mean - 1.0),
+            (Some(was), Some(found)) => (
+                "cycles per token",
+                was.mean,
+                found.mean,
+                found.mean / was.mean - 1.0,
+            ),
             _ => {
                 let (was, found) = (baseline.tokens_per_second, self.tokens_per_second);
                 ("tokens per second", was, found, was / found - 1.0)
@@ -345,7 +405,13 @@ impl Report {
         if worse <= allowed {
             Ok(worse)
         } else {
-            Err(Regression::Worse { what, baseline: was, found, worse, allowed })
+            Err(Regression::Worse {
+                what,
+                baseline: was,
+                found,
+                worse,
+                allowed,
+            })
         }
     }
 }

@@ -41,5 +41,12 @@ pub fn quality(
     progress: impl FnMut(usize, usize),
 ) -> Result<Report, QualityError> {
     let mut engine = CpuEngine::new(&model.quant, window, sinks)?;
-    Ok(evaluate(model, &mut engine, text, (window, sinks), limit, progress)?)
+    Ok(evaluate(
+        model,
+        &mut engine,
+        text,
+        (window, sinks),
+        limit,
+        progress,
+    )?)
 }

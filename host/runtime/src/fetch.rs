@@ -131,7 +131,11 @@ pub fn named(name: &str) -> Result<&'static RemoteModel, FetchError> {
 /// Where fetched models are kept: `$ANNULUS_CACHE/models`, else `annulus/models` in
 /// the user's cache folder.
 pub fn cache() -> PathBuf {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     set("ANNULUS_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("annulus")))
         .or_else(|| set("HOME").map(|folder| folder.join(".cache/annulus")))
@@ -145,8 +149,16 @@ impl RemoteModel {
     pub fn on_this_machine(&self) -> Option<PathBuf> {
         let data = env::var_os("ANNULUS_DATA").map(PathBuf::from);
         let folders = [Some(cache().join(self.name)), data];
-        let complete = |folder: &PathBuf| self.files.iter().all(|file| folder.join(file.name).is_file());
-        folders.into_iter().flatten().find(complete).map(|folder| folder.join(self.files[0].name))
+        let complete = |folder: &PathBuf| {
+            self.files
+                .iter()
+                .all(|file| folder.join(file.name).is_file())
+        };
+        folders
+            .into_iter()
+            .flatten()
+            .find(complete)
+            .map(|folder| folder.join(self.files[0].name))
     }
 
     /// Download what is not in the cache yet. `progress` hears a file's name, how many
@@ -155,7 +167,10 @@ impl RemoteModel {
     /// # Errors
     /// If hub or disk fail; what came so far is kept for the next call, unless its
     /// checksum is wrong.
-    pub fn fetch(&self, mut progress: impl FnMut(&str, u64, u64)) -> Result<Vec<Fetched>, FetchError> {
+    pub fn fetch(
+        &self,
+        mut progress: impl FnMut(&str, u64, u64),
+    ) -> Result<Vec<Fetched>, FetchError> {
         let hub = env::var("ANNULUS_HUB").unwrap_or_else(|_| HUB.into());
         let base = format!("{}/{}", hub.trim_end_matches('/'), self.folder);
         let folder = cache().join(self.name);
@@ -167,7 +182,12 @@ impl RemoteModel {
             .build()
             .new_agent();
         let download = |file: &RemoteFile| {
-            let download = Download { agent: &agent, url: format!("{base}/{}", file.name), file, folder: &folder };
+            let download = Download {
+                agent: &agent,
+                url: format!("{base}/{}", file.name),
+                file,
+                folder: &folder,
+            };
             download.run(&mut |done| progress(file.name, done, file.size))
         };
         self.files.iter().map(download).collect()
@@ -199,11 +219,19 @@ impl Download<'_> {
         let there = fs::metadata(&part).map_or(0, |data| data.len());
         let kept = if there <= self.file.size { there } else { 0 };
         progress(kept);
-        let downloaded = if kept < self.file.size { self.download(&part, kept, progress)? } else { 0 };
+        let downloaded = if kept < self.file.size {
+            self.download(&part, kept, progress)?
+        } else {
+            0
+        };
         let found = checksum(&part)?;
         if found != self.file.sha256 {
             fs::remove_file(&part).map_err(write_error(&part))?;
-            return Err(FetchError::Checksum { url: self.url.clone(), found, expected: self.file.sha256 });
+            return Err(FetchError::Checksum {
+                url: self.url.clone(),
+                found,
+                expected: self.file.sha256,
+            });
         }
         fs::rename(&part, &path).map_err(write_error(&path))?;
         Ok(fetched(downloaded))
@@ -211,9 +239,17 @@ impl Download<'_> {
 
     /// Append to `part`, which has `kept` bytes, or start it anew where the server
     /// does not resume. Returns the number of bytes that came.
-    fn download(&self, part: &Path, kept: u64, progress: &mut dyn FnMut(u64)) -> Result<u64, FetchError> {
+    fn download(
+        &self,
+        part: &Path,
+        kept: u64,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64, FetchError> {
         let url = || self.url.clone();
-        let broken = |error: &dyn std::error::Error| FetchError::Connection { url: url(), error: error.to_string() };
+        let broken = |error: &dyn std::error::Error| FetchError::Connection {
+            url: url(),
+            error: error.to_string(),
+        };
         let mut request = self.agent.get(&self.url);
         if kept > 0 {
             request = request.header("Range", format!("bytes={kept}-"));
@@ -225,10 +261,17 @@ impl Download<'_> {
             status => return Err(FetchError::Status { url: url(), status }),
         };
         let mut options = OpenOptions::new();
-        options.create(true).append(there > 0).write(true).truncate(there == 0);
+        options
+            .create(true)
+            .append(there > 0)
+            .write(true)
+            .truncate(there == 0);
         let mut out = options.open(part).map_err(write_error(part))?;
         // One byte more than there should be shows that the file is another.
-        let mut body = response.body_mut().as_reader().take(self.file.size + 1 - there);
+        let mut body = response
+            .body_mut()
+            .as_reader()
+            .take(self.file.size + 1 - there);
         let (start, mut buffer) = (there, vec![0; 1 << 16]);
         loop {
             let n = match body.read(&mut buffer) {
@@ -243,14 +286,21 @@ impl Download<'_> {
         }
         out.sync_all().map_err(write_error(part))?;
         if there < self.file.size {
-            return Err(FetchError::Truncated { url: url(), found: there, size: self.file.size });
+            return Err(FetchError::Truncated {
+                url: url(),
+                found: there,
+                size: self.file.size,
+            });
         }
         Ok(there - start)
     }
 }
 
 fn write_error(path: &Path) -> impl Fn(io::Error) -> FetchError + '_ {
-    move |error| FetchError::Write { path: path.into(), error }
+    move |error| FetchError::Write {
+        path: path.into(),
+        error,
+    }
 }
 
 /// SHA-256 of a file, in hexadecimal.

@@ -40,7 +40,9 @@ pub enum GenerateError {
 pub fn prompt_tokens(image: &Image, prompt: &[u8]) -> Result<Vec<u32>, GenerateError> {
     check_utf8(prompt).map_err(GenerateError::Prompt)?;
     let tokenizer = image.tokenizer.as_ref().ok_or(GenerateError::NoTokenizer)?;
-    tokenizer.encode(prompt, true).map_err(GenerateError::Prompt)
+    tokenizer
+        .encode(prompt, true)
+        .map_err(GenerateError::Prompt)
 }
 
 /// What is to be written.
@@ -73,7 +75,9 @@ impl Phase {
 
     /// Cycles a forward pass.
     pub fn cycles_per_token(&self) -> Option<f64> {
-        self.cycles.filter(|_| self.passes > 0).map(|cycles| cycles as f64 / self.passes as f64)
+        self.cycles
+            .filter(|_| self.passes > 0)
+            .map(|cycles| cycles as f64 / self.passes as f64)
     }
 }
 
@@ -113,7 +117,11 @@ pub fn generate(
     backend.set_choice(if host {
         Choice::default()
     } else {
-        Choice { gumbel, stop: special.stop, restart: special.restart }
+        Choice {
+            gumbel,
+            stop: special.stop,
+            restart: special.restart,
+        }
     })?;
     backend.reset()?;
 
@@ -131,11 +139,22 @@ pub fn generate(
         run.tokens.push(token);
         let flow = on_token(token);
         run.stopped = special.stop == Some(token);
-        if run.stopped { ControlFlow::Break(()) } else { flow }
+        if run.stopped {
+            ControlFlow::Break(())
+        } else {
+            flow
+        }
     };
     run.decode = timed(backend, |backend| {
         if host {
-            run_on_host(backend, &request.sampling, gumbel, special.restart, (last, n), &mut hear)
+            run_on_host(
+                backend,
+                &request.sampling,
+                gumbel,
+                special.restart,
+                (last, n),
+                &mut hear,
+            )
         } else {
             backend.run(last, n, &mut hear)
         }
@@ -175,5 +194,9 @@ fn timed(
     let passes = work(backend)?;
     let seconds = start.elapsed().as_secs_f64();
     let cycles = backend.counters()?.map(|counters| counters.cycles);
-    Ok(Phase { passes, seconds, cycles })
+    Ok(Phase {
+        passes,
+        seconds,
+        cycles,
+    })
 }

@@ -28,7 +28,11 @@ impl fmt::Display for Difference {
             Some(index) => write!(f, "logit {index}")?,
             None => f.write_str("the chosen token")?,
         }
-        write!(f, " is {} on {} and {} on {}", self.one.1, self.one.0, self.other.1, self.other.0)
+        write!(
+            f,
+            " is {} on {} and {} on {}",
+            self.one.1, self.one.0, self.other.1, self.other.0
+        )
     }
 }
 
@@ -63,7 +67,10 @@ pub fn compare(
     };
     let silent = prompt.len().min(passes);
     for backend in backends.iter_mut() {
-        backend.set_choice(Choice { stop: None, ..choice })?;
+        backend.set_choice(Choice {
+            stop: None,
+            ..choice
+        })?;
         backend.reset()?;
         backend.prefill(&prompt[..silent])?;
     }
@@ -73,10 +80,18 @@ pub fn compare(
         let mut answers = Vec::with_capacity(backends.len());
         for backend in backends.iter_mut() {
             let chosen = backend.step(token)?;
-            answers.push(Answer { kind: backend.kind(), chosen, logits: backend.logits()? });
+            answers.push(Answer {
+                kind: backend.kind(),
+                chosen,
+                logits: backend.logits()?,
+            });
         }
-        let Some((first, others)) = answers.split_first() else { break };
-        agreement.difference = others.iter().find_map(|other| first.difference(other, position, token));
+        let Some((first, others)) = answers.split_first() else {
+            break;
+        };
+        agreement.difference = others
+            .iter()
+            .find_map(|other| first.difference(other, position, token));
         if agreement.difference.is_some() {
             break;
         }
@@ -105,9 +120,17 @@ impl Answer {
             one: (self.kind.name(), one),
             other: (other.kind.name(), two),
         };
-        let logit = self.logits.iter().zip(&other.logits).position(|(a, b)| a != b);
+        let logit = self
+            .logits
+            .iter()
+            .zip(&other.logits)
+            .position(|(a, b)| a != b);
         if let Some(index) = logit {
-            return Some(at(Some(index), self.logits[index].into(), other.logits[index].into()));
+            return Some(at(
+                Some(index),
+                self.logits[index].into(),
+                other.logits[index].into(),
+            ));
         }
         (self.chosen != other.chosen).then(|| at(None, self.chosen.into(), other.chosen.into()))
     }

@@ -3,11 +3,11 @@
 use crate::cores;
 use crate::fetch;
 use annulus_contract::shape::{with_lanes, CoreShape};
+use annulus_model::check::CheckError;
 use annulus_model::compile::{compile, CompileError};
 use annulus_model::config::MAX_WINDOW;
 use annulus_model::image::{is_image, Image, ImageError};
 use annulus_model::model::{Model, ModelError};
-use annulus_model::check::CheckError;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -53,8 +53,12 @@ pub enum OpenError {
 
 /// What names there are, in words.
 fn known() -> String {
-    let shipped = SHIPPED.iter().map(|(name, _)| format!("{name} ships with annulus"));
-    let remote = fetch::MODELS.iter().map(|m| format!("{0} comes with `annulus fetch {0}`", m.name));
+    let shipped = SHIPPED
+        .iter()
+        .map(|(name, _)| format!("{name} ships with annulus"));
+    let remote = fetch::MODELS
+        .iter()
+        .map(|m| format!("{0} comes with `annulus fetch {0}`", m.name));
     shipped.chain(remote).collect::<Vec<_>>().join(", ")
 }
 
@@ -71,12 +75,18 @@ pub struct Opened {
 /// # Errors
 /// If there is none, or it is damaged.
 pub fn open(name: &Path, tokenizer: Option<&Path>) -> Result<Opened, OpenError> {
-    if let Some((name, json)) = SHIPPED.iter().find(|(shipped, _)| Path::new(shipped) == name) {
+    if let Some((name, json)) = SHIPPED
+        .iter()
+        .find(|(shipped, _)| Path::new(shipped) == name)
+    {
         if let Some(tokenizer) = tokenizer {
             let (path, tokenizer) = (name.into(), tokenizer.into());
             return Err(ModelError::OwnTokenizer { path, tokenizer }.into());
         }
-        return Ok(Opened { model: Model::from_microgpt(name, json)?, image: None });
+        return Ok(Opened {
+            model: Model::from_microgpt(name, json)?,
+            image: None,
+        });
     }
     if name.is_dir() {
         return Err(OpenError::Folder(name.into()));
@@ -84,7 +94,10 @@ pub fn open(name: &Path, tokenizer: Option<&Path>) -> Result<Opened, OpenError> 
     if name.exists() {
         return open_file(name, tokenizer);
     }
-    match fetch::MODELS.iter().find(|remote| Path::new(remote.name) == name) {
+    match fetch::MODELS
+        .iter()
+        .find(|remote| Path::new(remote.name) == name)
+    {
         Some(remote) => match remote.on_this_machine() {
             Some(path) => open_file(&path, tokenizer),
             None => Err(OpenError::NotFetched(remote.name)),
@@ -94,31 +107,48 @@ pub fn open(name: &Path, tokenizer: Option<&Path>) -> Result<Opened, OpenError> 
 }
 
 fn open_file(path: &Path, tokenizer: Option<&Path>) -> Result<Opened, OpenError> {
-    let failed = |error| OpenError::Read { path: path.into(), error };
+    let failed = |error| OpenError::Read {
+        path: path.into(),
+        error,
+    };
     let mut beginning = Vec::new();
     let file = File::open(path).map_err(failed)?;
     file.take(8).read_to_end(&mut beginning).map_err(failed)?;
     if !is_image(&beginning) {
-        return Ok(Opened { model: Model::open(path, tokenizer)?, image: None });
+        return Ok(Opened {
+            model: Model::open(path, tokenizer)?,
+            image: None,
+        });
     }
     if let Some(tokenizer) = tokenizer {
         let (path, tokenizer) = (path.into(), tokenizer.into());
         return Err(ModelError::OwnTokenizer { path, tokenizer }.into());
     }
     let bytes = std::fs::read(path).map_err(failed)?;
-    let damaged = |error| OpenError::Image { path: path.into(), error };
+    let damaged = |error| OpenError::Image {
+        path: path.into(),
+        error,
+    };
     let image = Image::from_bytes(&bytes).map_err(damaged)?;
     let model = Model {
         name: image.name.clone(),
         float: None,
-        tokenizer: image.tokenizer.clone().ok_or_else(|| OpenError::NoTokenizer(path.into()))?,
+        tokenizer: image
+            .tokenizer
+            .clone()
+            .ok_or_else(|| OpenError::NoTokenizer(path.into()))?,
         bos: image.special.bos,
         stop: image.special.stop,
         restart: image.special.restart,
         trained_window: image.trained_window,
-        quant: image.quant_model().map_err(|error: CheckError| damaged(error.into()))?,
+        quant: image
+            .quant_model()
+            .map_err(|error: CheckError| damaged(error.into()))?,
     };
-    Ok(Opened { model, image: Some(image) })
+    Ok(Opened {
+        model,
+        image: Some(image),
+    })
 }
 
 impl Opened {
@@ -126,9 +156,15 @@ impl Opened {
     /// number of lanes, else [`cores::DEFAULT_LANES`]. `bounded` says whether its
     /// memories count, as they do not where no core runs it.
     pub fn default_core(&self, bounded: bool) -> CoreShape {
-        let lanes = self.image.as_ref().map_or(cores::DEFAULT_LANES, |image| image.lanes() as u32);
+        let lanes = self
+            .image
+            .as_ref()
+            .map_or(cores::DEFAULT_LANES, |image| image.lanes() as u32);
         let rows = lanes / cores::COLUMNS;
-        let unbounded = CoreShape { rows, ..cores::unbounded() };
+        let unbounded = CoreShape {
+            rows,
+            ..cores::unbounded()
+        };
         with_lanes(lanes).filter(|_| bounded).unwrap_or(unbounded)
     }
 
@@ -144,7 +180,12 @@ impl Opened {
     ///
     /// # Errors
     /// If the model does not fit: what is short, and by how much.
-    pub fn image(&self, core: &CoreShape, window: Option<usize>, sinks: Option<usize>) -> Result<Image, CompileError> {
+    pub fn image(
+        &self,
+        core: &CoreShape,
+        window: Option<usize>,
+        sinks: Option<usize>,
+    ) -> Result<Image, CompileError> {
         let window = window.unwrap_or_else(|| self.default_window());
         let sinks = sinks.unwrap_or_else(|| self.image.as_ref().map_or(0, Image::sinks));
         if let Some(image) = &self.image {
@@ -155,6 +196,8 @@ impl Opened {
         }
         let model = &self.model;
         let image = compile(&model.quant, core, window, sinks)?;
-        Ok(image.with_tokenizer(model.tokenizer.clone()).with_origin(&model.name, model.trained_window))
+        Ok(image
+            .with_tokenizer(model.tokenizer.clone())
+            .with_origin(&model.name, model.trained_window))
     }
 }

@@ -51,7 +51,11 @@ impl Sampling {
         }
         let it = inverse_temperature(self.temperature)?;
         let logit_bits = image.config.logit_bits.into();
-        Ok(it.map(|it| Gumbel { it, key: self.seed.into(), logit_bits }))
+        Ok(it.map(|it| Gumbel {
+            it,
+            key: self.seed.into(),
+            logit_bits,
+        }))
     }
 
     /// The host's choice: what the core does, among the symbols that the cuts leave.
@@ -60,7 +64,10 @@ impl Sampling {
         let mut argmax = Argmax::new();
         for index in self.candidates(gumbel, logits) {
             let logit = logits[index as usize];
-            argmax.offer(index, gumbel.map_or(logit, |gumbel| gumbel.perturbed(sample, index, logit)));
+            argmax.offer(
+                index,
+                gumbel.map_or(logit, |gumbel| gumbel.perturbed(sample, index, logit)),
+            );
         }
         argmax.index().unwrap_or(0)
     }
@@ -94,30 +101,51 @@ mod tests {
     const LOGITS: [i32; 5] = [0, 9000, 4096, 9000, -4096];
 
     fn gumbel(seed: u64) -> Option<Gumbel> {
-        Some(Gumbel { it: 1477, key: seed.into(), logit_bits: 12 })
+        Some(Gumbel {
+            it: 1477,
+            key: seed.into(),
+            logit_bits: 12,
+        })
     }
 
     fn cut(top_k: Option<usize>, top_p: Option<f64>) -> Sampling {
-        Sampling { temperature: 1.0, seed: 3, top_k, top_p }
+        Sampling {
+            temperature: 1.0,
+            seed: 3,
+            top_k,
+            top_p,
+        }
     }
 
     #[test]
     fn cuts_keep_the_likeliest() {
         assert_eq!(cut(Some(1), None).candidates(gumbel(3), &LOGITS), [1]);
         assert_eq!(cut(Some(3), None).candidates(gumbel(3), &LOGITS), [1, 2, 3]);
-        assert_eq!(cut(Some(99), None).candidates(gumbel(3), &LOGITS), [0, 1, 2, 3, 4]);
+        assert_eq!(
+            cut(Some(99), None).candidates(gumbel(3), &LOGITS),
+            [0, 1, 2, 3, 4]
+        );
         // e^(9000/4096) = 9: two of 9 among 9 + 9 + 2.7 + 1 + 0.4.
         assert_eq!(cut(None, Some(0.8)).candidates(gumbel(3), &LOGITS), [1, 3]);
-        assert_eq!(cut(None, Some(0.9)).candidates(gumbel(3), &LOGITS), [1, 2, 3]);
+        assert_eq!(
+            cut(None, Some(0.9)).candidates(gumbel(3), &LOGITS),
+            [1, 2, 3]
+        );
         assert_eq!(cut(None, Some(1e-9)).candidates(gumbel(3), &LOGITS), [1]);
-        assert_eq!(cut(None, Some(1.0)).candidates(gumbel(3), &LOGITS), [0, 1, 2, 3, 4]);
+        assert_eq!(
+            cut(None, Some(1.0)).candidates(gumbel(3), &LOGITS),
+            [0, 1, 2, 3, 4]
+        );
     }
 
     #[test]
     fn cuts_that_keep_all_choose_as_the_core_does() {
         for sample in 0..500 {
             let core = gumbel(3).map(|g| g.choose(sample, &LOGITS));
-            assert_eq!(Some(cut(Some(5), None).choose(gumbel(3), sample, &LOGITS)), core);
+            assert_eq!(
+                Some(cut(Some(5), None).choose(gumbel(3), sample, &LOGITS)),
+                core
+            );
             let kept = cut(Some(2), None).choose(gumbel(3), sample, &LOGITS);
             assert!(kept == 1 || kept == 3);
         }

@@ -13,7 +13,11 @@ pub struct TextStream<'a> {
 impl<'a> TextStream<'a> {
     /// At the start of a stream.
     pub fn new(tokenizer: &'a Tokenizer) -> Self {
-        TextStream { tokenizer, previous: None, pending: Vec::new() }
+        TextStream {
+            tokenizer,
+            previous: None,
+            pending: Vec::new(),
+        }
     }
 
     /// A token is already there, such as the one that starts a stream, and is not
@@ -68,7 +72,10 @@ mod tests {
     fn bytes_only() -> Tokenizer {
         let mut file = 6u32.to_le_bytes().to_vec();
         let specials = ["<unk>", "\n<s>\n", "\n</s>\n"].map(String::from);
-        for spelling in specials.into_iter().chain((0..=255).map(|b| format!("<0x{b:02X}>"))) {
+        for spelling in specials
+            .into_iter()
+            .chain((0..=255).map(|b| format!("<0x{b:02X}>")))
+        {
             file.extend(0f32.to_le_bytes());
             file.extend((spelling.len() as u32).to_le_bytes());
             file.extend(spelling.as_bytes());
@@ -79,7 +86,9 @@ mod tests {
     fn pieces(bytes: &[u8]) -> (Vec<String>, String) {
         let tokenizer = bytes_only();
         let mut stream = TextStream::new(&tokenizer);
-        let pieces = bytes.iter().map(|&b| stream.push(u32::from(b) + 3).unwrap());
+        let pieces = bytes
+            .iter()
+            .map(|&b| stream.push(u32::from(b) + 3).unwrap());
         (pieces.collect(), stream.finish())
     }
 
@@ -103,7 +112,10 @@ mod tests {
         let tokenizer = Tokenizer::Chars(Chars::new(('a'..='z').collect()));
         let mut stream = TextStream::new(&tokenizer);
         stream.skip(26);
-        let text: String = [0, 1, 26].iter().map(|&t| stream.push(t).unwrap()).collect();
+        let text: String = [0, 1, 26]
+            .iter()
+            .map(|&t| stream.push(t).unwrap())
+            .collect();
         assert_eq!(text, "ab\n");
         assert!(stream.push(27).is_err());
     }

@@ -28,7 +28,9 @@ struct Report<'a> {
 
 pub fn run(args: &EvalArgs) -> Outcome {
     if args.tokens == Some(0) {
-        return Err(Failure::Verdict("--tokens must be at least 1: it counts predictions".into()));
+        return Err(Failure::Verdict(
+            "--tokens must be at least 1: it counts predictions".into(),
+        ));
     }
     let text = std::fs::read(&args.text)
         .map_err(|e| Failure::Verdict(format!("cannot read {}: {e}", args.text.display())))?;
@@ -36,12 +38,18 @@ pub fn run(args: &EvalArgs) -> Outcome {
     let image = &setup.image;
     let (window, sinks) = (image.window(), image.sinks());
     let bar = output::bar("tokens", 0);
-    let found = quality(&setup.opened.model, &text, (window, sinks), args.tokens, |done, all| {
-        if done % 64 == 0 {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
-        }
-    });
+    let found = quality(
+        &setup.opened.model,
+        &text,
+        (window, sinks),
+        args.tokens,
+        |done, all| {
+            if done % 64 == 0 {
+                bar.set_length(all as u64);
+                bar.set_position(done as u64);
+            }
+        },
+    );
     bar.finish_and_clear();
     let found = found.map_err(Failure::new)?;
 

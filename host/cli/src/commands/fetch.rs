@@ -24,12 +24,26 @@ pub fn run(args: &FetchArgs) -> Outcome {
     bar.finish_and_clear();
     let files = files.map_err(Failure::new)?;
     if args.json {
-        return output::write_json(&Report { model: model.name, about: model.about, files: &files });
+        return output::write_json(&Report {
+            model: model.name,
+            about: model.about,
+            files: &files,
+        });
     }
     for file in &files {
         let bytes = grouped(file.size as f64);
-        let came = if file.downloaded == 0 { "already there" } else { "downloaded" };
-        output::write(&format!("{} ({bytes} bytes, {came}, checksum right)\n", file.path.display()))?;
+        let came = if file.downloaded == 0 {
+            "already there"
+        } else {
+            "downloaded"
+        };
+        output::write(&format!(
+            "{} ({bytes} bytes, {came}, checksum right)\n",
+            file.path.display()
+        ))?;
     }
-    output::write(&format!("{0} {1}; try: annulus generate --model {0}\n", model.name, model.about))
+    output::write(&format!(
+        "{0} {1}; try: annulus generate --model {0}\n",
+        model.name, model.about
+    ))
 }

@@ -46,16 +46,28 @@ pub fn run(args: &GenerateArgs) -> Outcome {
     }
     let setup = Setup::new(&args.model, &[kind])?;
     let prompt = setup.prompt(&args.stream)?;
-    let sampling = Sampling { top_k: args.top_k, top_p: args.top_p, ..args.stream.sampling() };
+    let sampling = Sampling {
+        top_k: args.top_k,
+        top_p: args.top_p,
+        ..args.stream.sampling()
+    };
     sampling.gumbel(&setup.image).map_err(Failure::new)?;
     let mut backend = setup.backend(kind, args.trace.as_deref())?;
     if let Some(why) = why {
         output::say(&format_args!("auto takes {kind}: {why}"));
     }
 
-    let mut writer = Writer { stream: TextStream::new(&setup.opened.model.tokenizer), text: String::new(), quiet: args.json };
+    let mut writer = Writer {
+        stream: TextStream::new(&setup.opened.model.tokenizer),
+        text: String::new(),
+        quiet: args.json,
+    };
     writer.prompt(&prompt, args.passes)?;
-    let request = Request { prompt: &prompt, passes: args.passes, sampling };
+    let request = Request {
+        prompt: &prompt,
+        passes: args.passes,
+        sampling,
+    };
     let stop = setup.image.special.stop;
     let mut written = Ok(());
     let run = generate(backend.as_mut(), &setup.image, &request, |token| {
@@ -63,7 +75,11 @@ pub fn run(args: &GenerateArgs) -> Outcome {
             return ControlFlow::Break(());
         }
         written = writer.push(token);
-        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if written.is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })
     .map_err(Failure::new)?;
     written?;
@@ -100,13 +116,20 @@ pub fn run(args: &GenerateArgs) -> Outcome {
 fn summary(run: &Run, backend: &str) -> String {
     let phase = |name, phase: &Phase| {
         let tokens = if phase.passes == 1 { "token" } else { "tokens" };
-        let rate = phase.rate().map_or(String::new(), |rate| format!(" at {} tokens/s", grouped(rate)));
+        let rate = phase.rate().map_or(String::new(), |rate| {
+            format!(" at {} tokens/s", grouped(rate))
+        });
         let cycles = phase.cycles_per_token();
-        let cycles = cycles.map_or(String::new(), |cycles| format!(", {} cycles per token", grouped(cycles)));
+        let cycles = cycles.map_or(String::new(), |cycles| {
+            format!(", {} cycles per token", grouped(cycles))
+        });
         format!("{name} {} {tokens}{rate}{cycles}", phase.passes)
     };
     let parts = [("prompt", &run.prompt), ("decode", &run.decode)];
-    let made = parts.iter().filter(|(_, part)| part.passes > 0).map(|(name, part)| phase(name, part));
+    let made = parts
+        .iter()
+        .filter(|(_, part)| part.passes > 0)
+        .map(|(name, part)| phase(name, part));
     format!("{backend}: {}", made.collect::<Vec<_>>().join("; "))
 }
 
@@ -123,7 +146,9 @@ impl Writer<'_> {
     fn prompt(&mut self, tokens: &[u32], passes: usize) -> Outcome {
         if let Some((&first, rest)) = tokens.split_first() {
             self.stream.skip(first);
-            rest.iter().take(passes - 1).try_for_each(|&token| self.push(token))?;
+            rest.iter()
+                .take(passes - 1)
+                .try_for_each(|&token| self.push(token))?;
         }
         Ok(())
     }
@@ -135,7 +160,11 @@ impl Writer<'_> {
 
     fn emit(&mut self, text: &str) -> Outcome {
         self.text += text;
-        if self.quiet || text.is_empty() { Ok(()) } else { output::write(text) }
+        if self.quiet || text.is_empty() {
+            Ok(())
+        } else {
+            output::write(text)
+        }
     }
 
     /// Writes what is left and ends the line; gives all of the text.

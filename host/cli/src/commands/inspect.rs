@@ -20,7 +20,8 @@ pub fn run(args: &InspectArgs) -> Outcome {
 
 fn table(summary: &Summary) -> String {
     let mut text = String::new();
-    let mut row = |name: &str, value: String| writeln!(text, "{name:<22}{value}").unwrap_or_default();
+    let mut row =
+        |name: &str, value: String| writeln!(text, "{name:<22}{value}").unwrap_or_default();
     let number = |n: usize| grouped(n as f64);
     let c = &summary.config;
     row("model", summary.name.clone());
@@ -34,14 +35,39 @@ fn table(summary: &Summary) -> String {
     );
     let positions = if c.rope { "rotary" } else { "learned" };
     let activation = if c.relu { "ReLU" } else { "SwiGLU" };
-    let rotation = if c.hadamard { "keys and queries rotated (Hadamard)" } else { "no rotation" };
-    row("kind", format!("{positions} positions, {activation}, {rotation}"));
+    let rotation = if c.hadamard {
+        "keys and queries rotated (Hadamard)"
+    } else {
+        "no rotation"
+    };
+    row(
+        "kind",
+        format!("{positions} positions, {activation}, {rotation}"),
+    );
     row("trained window", number(summary.trained_window));
-    row("compiled for", format!("{} lanes, window {}, {} sinks", summary.lanes, summary.window, summary.sinks));
-    row("ideal cycles", format!("{} a token with the ring full", grouped(summary.ideal_cycles)));
-    row("fraction bits", format!("residual {}, logits {}", c.residual_bits, c.logit_bits));
+    row(
+        "compiled for",
+        format!(
+            "{} lanes, window {}, {} sinks",
+            summary.lanes, summary.window, summary.sinks
+        ),
+    );
+    row(
+        "ideal cycles",
+        format!(
+            "{} a token with the ring full",
+            grouped(summary.ideal_cycles)
+        ),
+    );
+    row(
+        "fraction bits",
+        format!("residual {}, logits {}", c.residual_bits, c.logit_bits),
+    );
     for (layer, f) in summary.formats.iter().enumerate() {
-        let bits = format!("q {}, k {}, v {}, gate {}, up {}, hidden {}", f.q, f.k, f.v, f.gate, f.up, f.hidden);
+        let bits = format!(
+            "q {}, k {}, v {}, gate {}, up {}, hidden {}",
+            f.q, f.k, f.v, f.gate, f.up, f.hidden
+        );
         row(&format!("  layer {layer}"), bits);
     }
     let b = &summary.bytes;
@@ -54,11 +80,18 @@ fn table(summary: &Summary) -> String {
         ("steps", b.steps),
         ("tables", b.tables),
     ];
-    row("bytes on chip", number(regions.iter().map(|(_, bytes)| bytes).sum()));
+    row(
+        "bytes on chip",
+        number(regions.iter().map(|(_, bytes)| bytes).sum()),
+    );
     for (name, bytes) in regions {
         row(&format!("  {name}"), number(bytes));
     }
-    let steps: Vec<String> = summary.steps.iter().map(|s| format!("{} {}", s.count, s.kind)).collect();
+    let steps: Vec<String> = summary
+        .steps
+        .iter()
+        .map(|s| format!("{} {}", s.count, s.kind))
+        .collect();
     row("steps", steps.join(", "));
     row("self-test", format!("logits' CRC-32 {}", summary.self_test));
     row("fits", String::new());
@@ -67,8 +100,18 @@ fn table(summary: &Summary) -> String {
             Ok(lanes) => format!("  {lanes} lanes"),
             Err(_) => format!("  {}", core.core),
         };
-        let reason = core.reason.as_ref().map_or(String::new(), |reason| format!("no: {reason}"));
-        row(&name, if core.fits { format!("yes, {:.0}% of its wide memory", 100.0 * core.memory_use) } else { reason });
+        let reason = core
+            .reason
+            .as_ref()
+            .map_or(String::new(), |reason| format!("no: {reason}"));
+        row(
+            &name,
+            if core.fits {
+                format!("yes, {:.0}% of its wide memory", 100.0 * core.memory_use)
+            } else {
+                reason
+            },
+        );
     }
     text
 }

@@ -27,11 +27,19 @@ pub fn run(args: &SelftestArgs) -> Outcome {
     };
     if args.json {
         let model = &setup.image.name;
-        output::write_json(&Report { backend: kind.name(), model, passed: fault.is_none(), fault })?;
+        output::write_json(&Report {
+            backend: kind.name(),
+            model,
+            passed: fault.is_none(),
+            fault,
+        })?;
     } else if fault.is_none() {
         let golden = &setup.image.golden;
         let tokens = golden.tokens.len();
-        output::write(&format!("{kind}: passed, {tokens} tokens and the hash of their logits ({:08x})\n", golden.crc))?;
+        output::write(&format!(
+            "{kind}: passed, {tokens} tokens and the hash of their logits ({:08x})\n",
+            golden.crc
+        ))?;
     }
     result.map_err(Failure::new)
 }

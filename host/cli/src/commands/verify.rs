@@ -32,13 +32,23 @@ pub fn run(args: &VerifyArgs) -> Outcome {
     let kinds = kinds(args)?;
     let setup = Setup::new(&args.model, &kinds)?;
     let prompt = setup.prompt(&args.stream)?;
-    let gumbel = args.stream.sampling().gumbel(&setup.image).map_err(Failure::new)?;
+    let gumbel = args
+        .stream
+        .sampling()
+        .gumbel(&setup.image)
+        .map_err(Failure::new)?;
     let backends = kinds.iter().map(|&kind| setup.backend(kind, None));
     let mut backends = backends.collect::<Result<Vec<_>, _>>()?;
 
-    let choice = Choice { gumbel, stop: None, restart: setup.image.special.restart };
+    let choice = Choice {
+        gumbel,
+        stop: None,
+        restart: setup.image.special.restart,
+    };
     let bar = output::bar("tokens", args.passes);
-    let agreement = compare(&mut backends, &prompt, args.passes, choice, |done| bar.set_position(done as u64));
+    let agreement = compare(&mut backends, &prompt, args.passes, choice, |done| {
+        bar.set_position(done as u64)
+    });
     bar.finish_and_clear();
     let agreement = agreement.map_err(Failure::new)?;
 
@@ -58,15 +68,24 @@ pub fn run(args: &VerifyArgs) -> Outcome {
         })?;
     }
     if let Some(difference) = &agreement.difference {
-        return Err(Failure::Verdict(format!("{} are not equal: {difference}", names.join(" and "))));
+        return Err(Failure::Verdict(format!(
+            "{} are not equal: {difference}",
+            names.join(" and ")
+        )));
     }
     if !args.json {
         let restarts = match agreement.restarts {
             0 => String::new(),
             n => format!(", {} restarts", grouped(n as f64)),
         };
-        let (positions, logits) = (grouped(agreement.positions as f64), grouped(agreement.logits as f64));
-        output::write(&format!("{} are equal: {positions} tokens, {logits} logits{restarts}\n", names.join(" and ")))?;
+        let (positions, logits) = (
+            grouped(agreement.positions as f64),
+            grouped(agreement.logits as f64),
+        );
+        output::write(&format!(
+            "{} are equal: {positions} tokens, {logits} logits{restarts}\n",
+            names.join(" and ")
+        ))?;
     }
     Ok(())
 }
@@ -74,12 +93,18 @@ pub fn run(args: &VerifyArgs) -> Outcome {
 /// The backends asked for, at least two.
 fn kinds(args: &VerifyArgs) -> Result<Vec<Kind>, Failure> {
     let kind = |name: &String| Ok(setup::kind(name)?.0);
-    let mut kinds = args.backends.iter().map(kind).collect::<Result<Vec<_>, Failure>>()?;
+    let mut kinds = args
+        .backends
+        .iter()
+        .map(kind)
+        .collect::<Result<Vec<_>, Failure>>()?;
     if args.reference && !kinds.contains(&Kind::Reference) {
         kinds.push(Kind::Reference);
     }
     if kinds.len() < 2 {
-        return Err(Failure::Verdict("a comparison needs two backends at least, such as --backends sim,cpu".into()));
+        return Err(Failure::Verdict(
+            "a comparison needs two backends at least, such as --backends sim,cpu".into(),
+        ));
     }
     Ok(kinds)
 }

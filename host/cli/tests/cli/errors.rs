@@ -24,25 +24,42 @@ fn numbers_out_of_range() {
     refused(&of("--sinks 16"), &["16 sinks", "window of 16"]);
     refused(&of("--window 4 --sinks 9"), &["9 sinks", "window of 4"]);
     refused(&of("-n 0"), &["-n must be at least 1"]);
-    refused(&line("verify --model names -n 0"), &["-n must be at least 1"]);
-    refused(&line("bench --model names -n 0"), &["-n must be at least 1"]);
+    refused(
+        &line("verify --model names -n 0"),
+        &["-n must be at least 1"],
+    );
+    refused(
+        &line("bench --model names -n 0"),
+        &["-n must be at least 1"],
+    );
     refused(&of("--temperature -1"), &["temperature of -1", "from 0 up"]);
     refused(&of("--temperature nan"), &["NaN", "from 0 up"]);
     refused(&of("--temperature inf"), &["inf", "from 0 up"]);
     refused(&of("--temperature 0.001"), &["0.001", "use 0, or 0.023"]);
-    refused(&line("verify --model names --temperature -0.5"), &["from 0 up"]);
-    refused(&line("bench --model names --temperature -0.5"), &["from 0 up"]);
+    refused(
+        &line("verify --model names --temperature -0.5"),
+        &["from 0 up"],
+    );
+    refused(
+        &line("bench --model names --temperature -0.5"),
+        &["from 0 up"],
+    );
     refused(&of("--top-k 0"), &["top-k of 0", "use 1 or more"]);
     refused(&of("--top-p 0"), &["top-p of 0", "up to 1"]);
     refused(&of("--top-p 1.5"), &["top-p of 1.5"]);
     refused(&of("--top-p nan"), &["top-p of NaN"]);
-    refused(&line("eval --model names --tokens 0 --text Cargo.toml"), &["--tokens must be at least 1"]);
+    refused(
+        &line("eval --model names --tokens 0 --text Cargo.toml"),
+        &["--tokens must be at least 1"],
+    );
 }
 
 #[test]
 fn prompts_that_are_not_text() {
     let prompt = OsStr::from_bytes(b"emm\xff");
-    let run = ran(command().args(["generate", "--model", "names", "--prompt"]).arg(prompt));
+    let run = ran(command()
+        .args(["generate", "--model", "names", "--prompt"])
+        .arg(prompt));
     refused(&run, &["not UTF-8", "byte 3"]);
     let run = annulus(&["generate", "--model", "names", "--prompt", "zoé"]);
     refused(&run, &["no symbol for 'é'", "abcdefghijklmnopqrstuvwxyz"]);
@@ -50,7 +67,14 @@ fn prompts_that_are_not_text() {
 
 #[test]
 fn models_that_are_not_there() {
-    refused(&line("generate --model nobody"), &["\"nobody\"", "names ships with annulus", "annulus fetch stories260K"]);
+    refused(
+        &line("generate --model nobody"),
+        &[
+            "\"nobody\"",
+            "names ships with annulus",
+            "annulus fetch stories260K",
+        ],
+    );
     refused(&line("generate --model src"), &["src is a folder", ".bin"]);
     let empty = tempfile::tempdir().expect("a folder");
     let run = ran(command()
@@ -64,11 +88,23 @@ fn models_that_are_not_there() {
 #[test]
 fn backends_that_are_not_there() {
     for backend in ["twin", "serial", "cuda"] {
-        refused(&line(&format!("generate --model names --backend {backend}")), &[backend, "not built yet", "sim or cpu"]);
+        refused(
+            &line(&format!("generate --model names --backend {backend}")),
+            &[backend, "not built yet", "sim or cpu"],
+        );
     }
-    refused(&line("generate --model names --backend fpga"), &["\"fpga\"", "auto, cpu, sim"]);
-    refused(&line("verify --model names --backends sim,fpga"), &["\"fpga\""]);
-    refused(&line("verify --model names --backends cpu"), &["two backends"]);
+    refused(
+        &line("generate --model names --backend fpga"),
+        &["\"fpga\"", "auto, cpu, sim"],
+    );
+    refused(
+        &line("verify --model names --backends sim,fpga"),
+        &["\"fpga\""],
+    );
+    refused(
+        &line("verify --model names --backends cpu"),
+        &["two backends"],
+    );
     refused(&line("devices"), &["boards"]);
     refused(&line("flash"), &["boards"]);
 }
@@ -77,21 +113,42 @@ fn backends_that_are_not_there() {
 fn files_that_cannot_be_written_or_read() {
     let run = line("quantize --model names --out no/such/folder/x");
     refused(&run, &["cannot write no/such/folder/x"]);
-    refused(&line("verilog --out no/such/folder/x"), &["cannot write no/such/folder/x"]);
-    refused(&line("eval --model names --text no-such-text"), &["cannot read no-such-text"]);
-    refused(&line("generate --model names --backend cpu --trace x.vcd"), &["cpu", "no trace"]);
-    refused(&line("generate --model names --backend sim --trace x.txt"), &[".vcd or .fst"]);
-    let run = line("generate --model names --backend sim --lanes 16 -n 1 --trace no/such/folder/x.vcd");
+    refused(
+        &line("verilog --out no/such/folder/x"),
+        &["cannot write no/such/folder/x"],
+    );
+    refused(
+        &line("eval --model names --text no-such-text"),
+        &["cannot read no-such-text"],
+    );
+    refused(
+        &line("generate --model names --backend cpu --trace x.vcd"),
+        &["cpu", "no trace"],
+    );
+    refused(
+        &line("generate --model names --backend sim --trace x.txt"),
+        &[".vcd or .fst"],
+    );
+    let run =
+        line("generate --model names --backend sim --lanes 16 -n 1 --trace no/such/folder/x.vcd");
     refused(&run, &["no/such/folder/x.vcd"]);
 }
 
 #[test]
 fn models_too_large_for_a_core() {
-    let Some(_) = data("stories260K.bin") else { return };
+    let Some(_) = data("stories260K.bin") else {
+        return;
+    };
     let of = |words: &str| line(&format!("generate --model stories260K {words}"));
-    refused(&of("--board ulx3s --window 512"), &["KiB short", "window of at most"]);
+    refused(
+        &of("--board ulx3s --window 512"),
+        &["KiB short", "window of at most"],
+    );
     refused(&of("--board pico-ice --window 1"), &["Hadamard"]);
-    refused(&of("--backend sim --window 1000 --lanes 16"), &["short", "window of at most"]);
+    refused(
+        &of("--backend sim --window 1000 --lanes 16"),
+        &["short", "window of at most"],
+    );
 }
 
 /// A checkpoint or image, and a call that reads it.
@@ -99,7 +156,11 @@ fn damaged(folder: &Path, name: &str, bytes: &[u8], tokenizer: Option<&Path>) ->
     let path = folder.join(name);
     fs::write(&path, bytes).expect("a file");
     let mut words = vec![PathBuf::from("inspect"), "--model".into(), path];
-    words.extend(tokenizer.into_iter().flat_map(|t| ["--tokenizer".into(), t.into()]));
+    words.extend(
+        tokenizer
+            .into_iter()
+            .flat_map(|t| ["--tokenizer".into(), t.into()]),
+    );
     annulus(&words)
 }
 
@@ -117,36 +178,58 @@ fn damaged_images() {
         for bit in [0, 7] {
             let mut flipped = image.clone();
             flipped[byte] ^= 1 << bit;
-            refused(&damaged(folder.path(), "flipped", &flipped, None), &["flipped: the image "]);
+            refused(
+                &damaged(folder.path(), "flipped", &flipped, None),
+                &["flipped: the image "],
+            );
         }
     }
     let mut long = image.clone();
     long.push(0);
-    refused(&damaged(folder.path(), "long", &long, None), &["long: the image says it has"]);
+    refused(
+        &damaged(folder.path(), "long", &long, None),
+        &["long: the image says it has"],
+    );
     refused(&damaged(folder.path(), "empty", b"", None), &["empty: "]);
 }
 
 #[test]
 fn damaged_checkpoints() {
-    let (Some(checkpoint), Some(tokenizer)) = (data("stories260K.bin"), data("tok512.bin")) else { return };
+    let (Some(checkpoint), Some(tokenizer)) = (data("stories260K.bin"), data("tok512.bin")) else {
+        return;
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let bytes = fs::read(checkpoint).expect("a checkpoint");
     for length in [0, 5, 27, 28, 1000, bytes.len() / 2, bytes.len() - 4] {
-        let run = damaged(folder.path(), "short.bin", &bytes[..length], Some(&tokenizer));
+        let run = damaged(
+            folder.path(),
+            "short.bin",
+            &bytes[..length],
+            Some(&tokenizer),
+        );
         refused(&run, &["short.bin: ", "truncated"]);
     }
     // The header's numbers, one after the other; then a weight that is no number.
     for field in 0..7 {
         let mut flipped = bytes.clone();
         flipped[4 * field + 3] ^= 0x40;
-        refused(&damaged(folder.path(), "flipped.bin", &flipped, Some(&tokenizer)), &["flipped.bin: "]);
+        refused(
+            &damaged(folder.path(), "flipped.bin", &flipped, Some(&tokenizer)),
+            &["flipped.bin: "],
+        );
     }
     let mut nan = bytes.clone();
     nan[4028..4032].copy_from_slice(&f32::NAN.to_le_bytes());
-    refused(&damaged(folder.path(), "nan.bin", &nan, Some(&tokenizer)), &["nan.bin: ", "[1000] is NaN"]);
+    refused(
+        &damaged(folder.path(), "nan.bin", &nan, Some(&tokenizer)),
+        &["nan.bin: ", "[1000] is NaN"],
+    );
     let mut long = bytes;
     long.extend([0; 4]);
-    refused(&damaged(folder.path(), "long.bin", &long, Some(&tokenizer)), &["long.bin: "]);
+    refused(
+        &damaged(folder.path(), "long.bin", &long, Some(&tokenizer)),
+        &["long.bin: "],
+    );
 }
 
 #[test]
@@ -155,29 +238,52 @@ fn wrong_tokenizers() {
     let text = folder.path().join("tokenizer.bin");
     fs::write(&text, "not a tokenizer at all").expect("a file");
     let words = ["generate", "--model", "names", "--tokenizer"].map(OsStr::new);
-    refused(&ran(command().args(words).arg(&text)), &["holds its own tokenizer"]);
-    let (Some(checkpoint), Some(_)) = (data("stories260K.bin"), data("tok512.bin")) else { return };
+    refused(
+        &ran(command().args(words).arg(&text)),
+        &["holds its own tokenizer"],
+    );
+    let (Some(checkpoint), Some(_)) = (data("stories260K.bin"), data("tok512.bin")) else {
+        return;
+    };
     let with = |tokenizer: &Path| {
-        ran(command().args(["generate", "--model"]).arg(&checkpoint).arg("--tokenizer").arg(tokenizer))
+        ran(command()
+            .args(["generate", "--model"])
+            .arg(&checkpoint)
+            .arg("--tokenizer")
+            .arg(tokenizer))
     };
     refused(&with(&text), &["tokenizer.bin: the tokenizer"]);
-    refused(&with(&folder.path().join("none.bin")), &["cannot read", "none.bin"]);
+    refused(
+        &with(&folder.path().join("none.bin")),
+        &["cannot read", "none.bin"],
+    );
     let alone = folder.path().join("alone");
     fs::create_dir(&alone).expect("a folder");
     fs::copy(&checkpoint, alone.join("stories.bin")).expect("a copy");
-    let run = ran(command().args(["generate", "--model"]).arg(alone.join("stories.bin")));
+    let run = ran(command()
+        .args(["generate", "--model"])
+        .arg(alone.join("stories.bin")));
     refused(&run, &["needs its tokenizer", "tok*.bin"]);
 }
 
 #[test]
 fn wrong_command_lines_end_with_2() {
-    for words in ["", "generate", "generate --model names --lanes 32", "generate --model names -n x", "sing"] {
+    for words in [
+        "",
+        "generate",
+        "generate --model names --lanes 32",
+        "generate --model names -n x",
+        "sing",
+    ] {
         let run = line(words);
         assert_eq!(run.status, 2, "{words}: {run:?}");
     }
     let run = line("generate --model names --lanes 8 --board ulx3s");
     assert_eq!(run.status, 2, "{run:?}");
-    for words in ["bench --model names --positions 5..5", "bench --model names --max-regression 2%"] {
+    for words in [
+        "bench --model names --positions 5..5",
+        "bench --model names --max-regression 2%",
+    ] {
         assert_eq!(line(words).status, 2, "{words}");
     }
 }

@@ -11,17 +11,28 @@ use std::process::Command;
 fn hub() -> Option<(Server, tempfile::TempDir)> {
     let folder = data("stories260K.bin")?.parent()?.to_owned();
     data("tok512.bin")?;
-    Some((Server::start(folder), tempfile::tempdir().expect("a folder")))
+    Some((
+        Server::start(folder),
+        tempfile::tempdir().expect("a folder"),
+    ))
 }
 
 fn with(server: &Server, cache: &Path, words: &[&str]) -> Command {
     let mut command = command();
-    command.env("ANNULUS_HUB", &server.address).env("ANNULUS_CACHE", cache).env_remove("ANNULUS_DATA").args(words);
+    command
+        .env("ANNULUS_HUB", &server.address)
+        .env("ANNULUS_CACHE", cache)
+        .env_remove("ANNULUS_DATA")
+        .args(words);
     command
 }
 
 fn fetch(server: &Server, cache: &Path) -> Ran {
-    ran(&mut with(server, cache, &["fetch", "stories260K", "--json"]))
+    ran(&mut with(
+        server,
+        cache,
+        &["fetch", "stories260K", "--json"],
+    ))
 }
 
 fn sha256(path: &Path) -> String {
@@ -36,23 +47,42 @@ fn downloads_whole_and_once() {
     assert_eq!(files.len(), 2);
     for file in files {
         let path = Path::new(file["path"].as_str().expect("a path"));
-        assert!(path.starts_with(cache.path().join("models/stories260K")), "{file}");
-        assert_eq!((&file["downloaded"], file["sha256"].as_str()), (&file["size"], Some(sha256(path).as_str())));
+        assert!(
+            path.starts_with(cache.path().join("models/stories260K")),
+            "{file}"
+        );
+        assert_eq!(
+            (&file["downloaded"], file["sha256"].as_str()),
+            (&file["size"], Some(sha256(path).as_str()))
+        );
     }
-    let paths: Vec<String> = server.requests().into_iter().map(|(path, _)| path).collect();
+    let paths: Vec<String> = server
+        .requests()
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect();
     assert_eq!(
         paths,
-        ["stories260K.bin", "tok512.bin"].map(|f| format!("/karpathy/tinyllamas/resolve/main/stories260K/{f}"))
+        ["stories260K.bin", "tok512.bin"]
+            .map(|f| format!("/karpathy/tinyllamas/resolve/main/stories260K/{f}"))
     );
     // A second time nothing is asked for, and the name now stands for the model.
     let report = fetch(&server, cache.path()).json();
     assert_eq!(report["files"][0]["downloaded"], 0);
     assert_eq!(server.requests(), []);
-    let text = ran(&mut with(&server, cache.path(), &["generate", "--model", "stories260K", "-n", "20"])).ok();
+    let text = ran(&mut with(
+        &server,
+        cache.path(),
+        &["generate", "--model", "stories260K", "-n", "20"],
+    ))
+    .ok();
     assert!(text.starts_with("Once upon a time, there was"), "{text}");
     // A file that was damaged since is fetched again.
     fs::write(cache.path().join("models/stories260K/tok512.bin"), "?").expect("a file");
-    assert_eq!(fetch(&server, cache.path()).json()["files"][1]["downloaded"], 6227);
+    assert_eq!(
+        fetch(&server, cache.path()).json()["files"][1]["downloaded"],
+        6227
+    );
 }
 
 #[test]
@@ -61,7 +91,10 @@ fn goes_on_where_it_stopped() {
     server.set(Manner::Breaks);
     let run = fetch(&server, cache.path());
     let sentence = run.sentence();
-    assert!(sentence.contains("stories260K.bin") && sentence.contains("run the command again"), "{sentence}");
+    assert!(
+        sentence.contains("stories260K.bin") && sentence.contains("run the command again"),
+        "{sentence}"
+    );
     let part = cache.path().join("models/stories260K/stories260K.bin.part");
     let there = fs::metadata(&part).expect("what came is kept").len();
     assert_eq!(there, 1_056_540 / 2);
@@ -70,14 +103,21 @@ fn goes_on_where_it_stopped() {
     server.set(Manner::Good);
     let report = fetch(&server, cache.path()).json();
     assert_eq!(report["files"][0]["downloaded"], 1_056_540 - there);
-    assert_eq!(server.requests()[0].1, Some(there), "the rest was asked for");
+    assert_eq!(
+        server.requests()[0].1,
+        Some(there),
+        "the rest was asked for"
+    );
     assert!(!part.exists());
 
     // A server without ranges sends all of it again.
     fs::remove_file(cache.path().join("models/stories260K/stories260K.bin")).expect("it is there");
     fs::write(&part, [0; 1000]).expect("a file");
     server.set(Manner::NoRanges);
-    assert_eq!(fetch(&server, cache.path()).json()["files"][0]["downloaded"], 1_056_540);
+    assert_eq!(
+        fetch(&server, cache.path()).json()["files"][0]["downloaded"],
+        1_056_540
+    );
 }
 
 #[test]
@@ -85,8 +125,13 @@ fn keeps_nothing_that_is_damaged() {
     let Some((server, cache)) = hub() else { return };
     server.set(Manner::Flips);
     let run = fetch(&server, cache.path());
-    assert!(run.sentence().contains("checksum") && run.sentence().contains("nothing was kept"), "{run:?}");
-    let kept = fs::read_dir(cache.path().join("models/stories260K")).expect("a folder").count();
+    assert!(
+        run.sentence().contains("checksum") && run.sentence().contains("nothing was kept"),
+        "{run:?}"
+    );
+    let kept = fs::read_dir(cache.path().join("models/stories260K"))
+        .expect("a folder")
+        .count();
     assert_eq!(kept, 0);
     // So is the beginning of another file.
     let part = cache.path().join("models/stories260K/stories260K.bin.part");
@@ -103,15 +148,24 @@ fn says_what_the_server_said() {
     for status in [404, 500, 503] {
         server.set(Manner::Status(status));
         let run = fetch(&server, folder.path());
-        assert!(run.sentence().contains(&format!("the server answers {status}")), "{run:?}");
+        assert!(
+            run.sentence()
+                .contains(&format!("the server answers {status}")),
+            "{run:?}"
+        );
     }
     let run = ran(command()
         .env("ANNULUS_HUB", "http://127.0.0.1:1")
         .env("ANNULUS_CACHE", folder.path())
         .args(["fetch", "stories260K"]));
-    assert!(run.sentence().starts_with("cannot fetch http://127.0.0.1:1/karpathy/"), "{run:?}");
+    assert!(
+        run.sentence()
+            .starts_with("cannot fetch http://127.0.0.1:1/karpathy/"),
+        "{run:?}"
+    );
     let file = folder.path().join("file");
     fs::write(&file, "").expect("a file");
-    let run = ran(with(&server, &file, &["fetch", "stories260K"]).stdin(std::process::Stdio::null()));
+    let run =
+        ran(with(&server, &file, &["fetch", "stories260K"]).stdin(std::process::Stdio::null()));
     assert!(run.sentence().contains("cannot write"), "{run:?}");
 }

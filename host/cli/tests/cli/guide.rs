@@ -9,10 +9,18 @@ use std::process::Command;
 #[test]
 fn every_command_of_the_guide_works() {
     let guide = fs::read_to_string(repository().join("docs/guide.md")).expect("the guide");
-    let commands: Vec<&str> = guide.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
-    assert!(commands.len() >= 15 && commands.iter().all(|c| c.starts_with("annulus ")), "{commands:?}");
+    let commands: Vec<&str> = guide
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ "))
+        .collect();
+    assert!(
+        commands.len() >= 15 && commands.iter().all(|c| c.starts_with("annulus ")),
+        "{commands:?}"
+    );
 
-    let stories = data("stories260K.bin").and(data("tok512.bin")).zip(data("tinystories-val.txt"));
+    let stories = data("stories260K.bin")
+        .and(data("tok512.bin"))
+        .zip(data("tinystories-val.txt"));
     let folder = tempfile::tempdir().expect("a folder");
     for name in ["bin", "cache"] {
         fs::create_dir(folder.path().join(name)).expect("a folder");
@@ -24,8 +32,14 @@ fn every_command_of_the_guide_works() {
         symlink(text, folder.path().join("stories.txt")).expect("a link");
         hub = tokenizer.parent().map(|data| Server::start(data.into()));
     }
-    let address = hub.as_ref().map_or("http://127.0.0.1:1", |hub| &hub.address);
-    let path = format!("{}:{}", folder.path().join("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let address = hub
+        .as_ref()
+        .map_or("http://127.0.0.1:1", |hub| &hub.address);
+    let path = format!(
+        "{}:{}",
+        folder.path().join("bin").display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
 
     for line in commands {
         if stories.is_none() && line.contains("stories") {
@@ -33,9 +47,17 @@ fn every_command_of_the_guide_works() {
             continue;
         }
         let mut shell = Command::new("bash");
-        shell.args(["-e", "-c", line]).current_dir(folder.path()).env("PATH", &path);
-        shell.env("ANNULUS_HUB", address).env("ANNULUS_CACHE", folder.path().join("cache"));
-        shell.env_remove("ANNULUS_DATA").env_remove("HTTP_PROXY").env_remove("http_proxy");
+        shell
+            .args(["-e", "-c", line])
+            .current_dir(folder.path())
+            .env("PATH", &path);
+        shell
+            .env("ANNULUS_HUB", address)
+            .env("ANNULUS_CACHE", folder.path().join("cache"));
+        shell
+            .env_remove("ANNULUS_DATA")
+            .env_remove("HTTP_PROXY")
+            .env_remove("http_proxy");
         let run = ran(&mut shell);
         assert_eq!(run.status, 0, "{line}: {}", run.err);
     }

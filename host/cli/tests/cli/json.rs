@@ -5,7 +5,12 @@ use serde_json::Value;
 
 /// The fields of an object.
 fn fields(value: &Value) -> Vec<&str> {
-    value.as_object().expect("an object").keys().map(String::as_str).collect()
+    value
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect()
 }
 
 #[track_caller]
@@ -18,71 +23,167 @@ fn has(value: &Value, names: &[&str]) {
 
 #[test]
 fn generate() {
-    let report = line("generate --model names --backend sim -n 30 --seed 2 --temperature 0.7 --json").json();
-    has(&report, &["backend", "model", "lanes", "window", "sinks", "seed", "temperature", "n", "forward_passes", "stopped"]);
-    has(&report, &["prompt_tokens", "tokens", "text", "prompt_tokens_per_second", "decode_tokens_per_second"]);
+    let report =
+        line("generate --model names --backend sim -n 30 --seed 2 --temperature 0.7 --json").json();
+    has(
+        &report,
+        &[
+            "backend",
+            "model",
+            "lanes",
+            "window",
+            "sinks",
+            "seed",
+            "temperature",
+            "n",
+            "forward_passes",
+            "stopped",
+        ],
+    );
+    has(
+        &report,
+        &[
+            "prompt_tokens",
+            "tokens",
+            "text",
+            "prompt_tokens_per_second",
+            "decode_tokens_per_second",
+        ],
+    );
     has(&report, &["cycles", "cycles_per_token"]);
-    assert_eq!((&report["backend"], &report["lanes"], &report["window"]), (&"sim".into(), &64.into(), &16.into()));
+    assert_eq!(
+        (&report["backend"], &report["lanes"], &report["window"]),
+        (&"sim".into(), &64.into(), &16.into())
+    );
     let mean = report["cycles_per_token"].as_f64().expect("cycles");
     assert_eq!(report["cycles"].as_f64(), Some((30.0 * mean).round()));
-    let cpu = line("generate --model names --backend cpu -n 30 --seed 2 --temperature 0.7 --json").json();
-    assert_eq!((&cpu["tokens"], &cpu["cycles"]), (&report["tokens"], &Value::Null));
+    let cpu =
+        line("generate --model names --backend cpu -n 30 --seed 2 --temperature 0.7 --json").json();
+    assert_eq!(
+        (&cpu["tokens"], &cpu["cycles"]),
+        (&report["tokens"], &Value::Null)
+    );
 }
 
 #[test]
 fn verify() {
-    let report = line("verify --model names --backends sim,cpu --reference --temperature 0.8 -n 120 --json").json();
+    let report =
+        line("verify --model names --backends sim,cpu --reference --temperature 0.8 -n 120 --json")
+            .json();
     assert_eq!(report["equal"], true);
-    assert_eq!(report["backends"], serde_json::json!(["sim", "cpu", "reference"]));
-    assert_eq!((&report["positions"], &report["logits"]), (&120.into(), &(120 * 27).into()));
+    assert_eq!(
+        report["backends"],
+        serde_json::json!(["sim", "cpu", "reference"])
+    );
+    assert_eq!(
+        (&report["positions"], &report["logits"]),
+        (&120.into(), &(120 * 27).into())
+    );
     assert!(report["restarts"].as_u64() > Some(5), "{report}");
     assert_eq!(report["difference"], Value::Null);
 }
 
 #[test]
 fn bench() {
-    let report = line("bench --model names --backend sim --lanes 48 --temperature 0.8 --json").json();
-    has(&report, &["backend", "model", "lanes", "window", "sinks", "tokens", "positions", "ideal_cycles", "mac_utilization"]);
-    has(&report, &["cycles_by_step", "tokens_per_second", "evidence", "predicted_cycles"]);
+    let report =
+        line("bench --model names --backend sim --lanes 48 --temperature 0.8 --json").json();
+    has(
+        &report,
+        &[
+            "backend",
+            "model",
+            "lanes",
+            "window",
+            "sinks",
+            "tokens",
+            "positions",
+            "ideal_cycles",
+            "mac_utilization",
+        ],
+    );
+    has(
+        &report,
+        &[
+            "cycles_by_step",
+            "tokens_per_second",
+            "evidence",
+            "predicted_cycles",
+        ],
+    );
     let cycles = &report["cycles_per_token"];
     assert_eq!(fields(cycles), ["by_position", "max", "mean", "min"]);
-    let by_position: Vec<f64> = cycles["by_position"].as_array().expect("a list").iter().filter_map(Value::as_f64).collect();
+    let by_position: Vec<f64> = cycles["by_position"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(Value::as_f64)
+        .collect();
     assert_eq!(by_position.len(), 16, "every position of the model");
     let mean = cycles["mean"].as_f64().expect("a mean");
-    assert!((mean - by_position.iter().sum::<f64>() / 16.0).abs() < 1e-6, "all positions count the same");
+    assert!(
+        (mean - by_position.iter().sum::<f64>() / 16.0).abs() < 1e-6,
+        "all positions count the same"
+    );
     assert!(mean <= 450.0, "{mean}");
     let number = |name: &str| report[name].as_f64().expect("a number");
     assert!((number("mac_utilization") - number("ideal_cycles") / mean).abs() < 1e-9);
     // 4,192 weights, less the rows of tables but one of two, and attention over 8.5 positions on average.
     let macs = 4.0 * 256.0 + 2.0 * 1024.0 + 27.0 * 16.0 + 2.0 * 16.0 * 8.5;
     assert!((number("ideal_cycles") - macs / 48.0).abs() < 1e-9);
-    let steps: f64 = report["cycles_by_step"].as_object().expect("steps").values().filter_map(Value::as_f64).sum();
+    let steps: f64 = report["cycles_by_step"]
+        .as_object()
+        .expect("steps")
+        .values()
+        .filter_map(Value::as_f64)
+        .sum();
     assert!(steps <= mean && steps > 0.9 * mean, "{steps} of {mean}");
     assert_eq!(report["evidence"], "simulated");
-    let error = report["predicted_cycles"]["largest_error"].as_f64().expect("a share");
+    let error = report["predicted_cycles"]["largest_error"]
+        .as_f64()
+        .expect("a share");
     assert!(error <= 0.02, "the cycle model is off by {error}");
 }
 
 #[test]
 fn bench_measures_a_full_ring() {
-    let Some(_) = data("stories260K.bin") else { return };
+    let Some(_) = data("stories260K.bin") else {
+        return;
+    };
     let report = line("bench --model stories260K --backend sim --window 128 -n 12 --json").json();
     assert_eq!(report["positions"], serde_json::json!([128, 140]));
     assert_eq!(report["ideal_cycles"], report["ideal_cycles_full_ring"]);
-    assert!((report["ideal_cycles"].as_f64().expect("a number") - 5332.0).abs() < 1.0, "{report}");
-    assert!(report["cycles_per_token"]["mean"].as_f64() <= Some(6930.0), "{report}");
+    assert!(
+        (report["ideal_cycles"].as_f64().expect("a number") - 5332.0).abs() < 1.0,
+        "{report}"
+    );
+    assert!(
+        report["cycles_per_token"]["mean"].as_f64() <= Some(6930.0),
+        "{report}"
+    );
     let cpu = line("bench --model stories260K --backend cpu --positions 0..64 -n 64 --json").json();
-    assert_eq!((&cpu["cycles_per_token"], &cpu["evidence"]), (&Value::Null, &"measured".into()));
+    assert_eq!(
+        (&cpu["cycles_per_token"], &cpu["evidence"]),
+        (&Value::Null, &"measured".into())
+    );
     assert_eq!(cpu["positions"], serde_json::json!([0, 64]));
 }
 
 #[test]
 fn eval() {
-    let (Some(_), Some(text)) = (data("stories260K.bin"), data("tinystories-val.txt")) else { return };
-    let report = line(&format!("eval --model stories260K --text {} --window 128 --tokens 4000 --json", text.display())).json();
+    let (Some(_), Some(text)) = (data("stories260K.bin"), data("tinystories-val.txt")) else {
+        return;
+    };
+    let report = line(&format!(
+        "eval --model stories260K --text {} --window 128 --tokens 4000 --json",
+        text.display()
+    ))
+    .json();
     let number = |name: &str| report[name].as_f64().expect("a number");
     assert_eq!(report["tokens"], 4000);
-    assert!((number("perplexity") / number("perplexity_f32") - 1.0).abs() < 0.008, "{report}");
+    assert!(
+        (number("perplexity") / number("perplexity_f32") - 1.0).abs() < 0.008,
+        "{report}"
+    );
     assert!(number("top1") >= 0.96 && number("kl") < 0.01, "{report}");
 }
 
@@ -90,16 +191,43 @@ fn eval() {
 fn the_rest() {
     let folder = tempfile::tempdir().expect("a folder");
     let image = folder.path().join("names.annulus");
-    let report = line(&format!("quantize --model names --out {} --json", image.display())).json();
-    assert_eq!(report["bytes"].as_u64(), Some(std::fs::metadata(&image).expect("an image").len()));
+    let report = line(&format!(
+        "quantize --model names --out {} --json",
+        image.display()
+    ))
+    .json();
+    assert_eq!(
+        report["bytes"].as_u64(),
+        Some(std::fs::metadata(&image).expect("an image").len())
+    );
     let report = line(&format!("inspect --model {} --json", image.display())).json();
-    assert_eq!((&report["name"], &report["parameters"]), (&"names".into(), &4192.into()));
-    has(&report, &["lanes", "window", "sinks", "config", "formats", "bytes", "steps", "needs", "cores"]);
+    assert_eq!(
+        (&report["name"], &report["parameters"]),
+        (&"names".into(), &4192.into())
+    );
+    has(
+        &report,
+        &[
+            "lanes", "window", "sinks", "config", "formats", "bytes", "steps", "needs", "cores",
+        ],
+    );
     let report = line("verilog --lanes 16 --json").json();
-    assert!(report["verilog"].as_str().expect("text").contains("module top"), "{report}");
+    assert!(
+        report["verilog"]
+            .as_str()
+            .expect("text")
+            .contains("module top"),
+        "{report}"
+    );
     assert_eq!(report["lanes"], 16);
     for backend in ["cpu", "sim", "reference"] {
-        let report = line(&format!("selftest --model names --backend {backend} --json")).json();
-        assert_eq!((&report["backend"], &report["passed"]), (&backend.into(), &true.into()));
+        let report = line(&format!(
+            "selftest --model names --backend {backend} --json"
+        ))
+        .json();
+        assert_eq!(
+            (&report["backend"], &report["passed"]),
+            (&backend.into(), &true.into())
+        );
     }
 }

@@ -37,7 +37,9 @@ impl Ran {
         assert_eq!(self.status, 1, "{self:?}");
         let lines: Vec<&str> = self.err.lines().collect();
         assert_eq!(lines.len(), 1, "one sentence: {}", self.err);
-        lines[0].strip_prefix("annulus: ").expect("it says who speaks")
+        lines[0]
+            .strip_prefix("annulus: ")
+            .expect("it says who speaks")
     }
 }
 
@@ -73,7 +75,9 @@ pub fn line(words: &str) -> Ran {
 /// A file of `ANNULUS_DATA`; `None`, and loudly, where it is missing.
 pub fn data(file: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("ANNULUS_DATA").map(PathBuf::from);
-    let path = folder.map(|folder| folder.join(file)).filter(|path| path.is_file());
+    let path = folder
+        .map(|folder| folder.join(file))
+        .filter(|path| path.is_file());
     if path.is_none() {
         eprintln!("SKIPPED: this test needs {file} in the folder that ANNULUS_DATA names");
     }
@@ -87,11 +91,17 @@ pub fn repository() -> &'static Path {
 
 /// Where the cores that were built for this user lie.
 fn cores() -> PathBuf {
-    let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
     let cache = set("ANNULUS_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("annulus")))
         .or_else(|| set("HOME").map(|folder| folder.join(".cache/annulus")));
-    cache.unwrap_or_else(|| std::env::temp_dir().join("annulus")).join("sim")
+    cache
+        .unwrap_or_else(|| std::env::temp_dir().join("annulus"))
+        .join("sim")
 }
 
 /// Makes `folder` a cache without models that shares the cores that were built.

@@ -62,7 +62,12 @@ impl Server {
 
 type Seen = Mutex<Vec<(String, Option<u64>)>>;
 
-fn answer(mut stream: TcpStream, folder: &std::path::Path, manner: Manner, seen: &Seen) -> std::io::Result<()> {
+fn answer(
+    mut stream: TcpStream,
+    folder: &std::path::Path,
+    manner: Manner,
+    seen: &Seen,
+) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let request = lines.next().transpose()?.unwrap_or_default();
     let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
@@ -88,11 +93,20 @@ fn answer(mut stream: TcpStream, folder: &std::path::Path, manner: Manner, seen:
         body[middle] ^= 1;
     }
     let (status, body) = match from {
-        Some(from) if status == 200 && manner != Manner::NoRanges => (206, body.split_off(from as usize)),
+        Some(from) if status == 200 && manner != Manner::NoRanges => {
+            (206, body.split_off(from as usize))
+        }
         _ => (status, body),
     };
-    let head = format!("HTTP/1.1 {status} Status\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status} Status\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
     stream.write_all(head.as_bytes())?;
-    let sent = if manner == Manner::Breaks { body.len() / 2 } else { body.len() };
+    let sent = if manner == Manner::Breaks {
+        body.len() / 2
+    } else {
+        body.len()
+    };
     stream.write_all(&body[..sent])
 }

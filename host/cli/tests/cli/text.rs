@@ -4,25 +4,38 @@ use crate::run::{annulus, command, data, line};
 use std::io::Read;
 use std::process::Stdio;
 
-const KNOWN: &str = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park.";
+const KNOWN: &str =
+    "Once upon a time, there was a little girl named Lily. She loved to play outside in the park.";
 
 fn stories(backend: &str, more: &str) -> Option<String> {
     data("stories260K.bin")?;
-    Some(line(&format!("generate --model stories260K --backend {backend} {more}")).ok())
+    Some(
+        line(&format!(
+            "generate --model stories260K --backend {backend} {more}"
+        ))
+        .ok(),
+    )
 }
 
 #[test]
 fn stories_open_as_the_known_text_does() {
     for backend in ["cpu", "sim"] {
-        let Some(text) = stories(backend, "--window 128 -n 64") else { return };
+        let Some(text) = stories(backend, "--window 128 -n 64") else {
+            return;
+        };
         assert!(text.starts_with(KNOWN), "{backend}: {text}");
     }
 }
 
 #[test]
 fn stories_are_the_same_on_core_and_processor() {
-    for options in ["--window 37 -n 90", "--window 37 --sinks 4 --temperature 0.8 --seed 12345678901 -n 90"] {
-        let Some(text) = stories("cpu", options) else { return };
+    for options in [
+        "--window 37 -n 90",
+        "--window 37 --sinks 4 --temperature 0.8 --seed 12345678901 -n 90",
+    ] {
+        let Some(text) = stories("cpu", options) else {
+            return;
+        };
         assert_eq!(stories("sim", options), Some(text), "{options}");
     }
 }
@@ -30,7 +43,10 @@ fn stories_are_the_same_on_core_and_processor() {
 #[test]
 fn names_are_the_same_on_core_and_processor() {
     let names = |backend: &str, seed: u64| {
-        line(&format!("generate --model names --backend {backend} --temperature 0.8 --seed {seed} -n 200")).ok()
+        line(&format!(
+            "generate --model names --backend {backend} --temperature 0.8 --seed {seed} -n 200"
+        ))
+        .ok()
     };
     let text = names("cpu", 7);
     assert_eq!(names("sim", 7), text);
@@ -38,13 +54,19 @@ fn names_are_the_same_on_core_and_processor() {
     assert_ne!(names("cpu", 8), text);
     // Names restart: the text goes on, line after line.
     assert!(text.lines().count() > 10, "{text}");
-    assert!(text.chars().all(|c| c == '\n' || c.is_ascii_lowercase()), "{text}");
+    assert!(
+        text.chars().all(|c| c == '\n' || c.is_ascii_lowercase()),
+        "{text}"
+    );
 }
 
 #[test]
 fn cuts_are_the_same_on_core_and_processor() {
     let names = |backend: &str, cut: &str| {
-        line(&format!("generate --model names --backend {backend} --temperature 1 --seed 3 -n 100 {cut}")).ok()
+        line(&format!(
+            "generate --model names --backend {backend} --temperature 1 --seed 3 -n 100 {cut}"
+        ))
+        .ok()
     };
     for cut in ["--top-k 3", "--top-p 0.5", "--top-k 5 --top-p 0.8"] {
         let text = names("cpu", cut);
@@ -61,7 +83,11 @@ fn n_counts_forward_passes() {
         let report = line(&format!("generate --model names --json {options}")).json();
         let count = |field: &str| report[field].as_array().expect("tokens").len();
         assert_eq!(report["forward_passes"], report["n"]);
-        (count("prompt_tokens"), count("tokens"), report["text"].as_str().expect("text").to_owned())
+        (
+            count("prompt_tokens"),
+            count("tokens"),
+            report["text"].as_str().expect("text").to_owned(),
+        )
     };
     // BOS and four letters: four silent passes, and one that chooses.
     let (prompt, chosen, text) = tokens("--prompt emma -n 5");
@@ -75,7 +101,9 @@ fn n_counts_forward_passes() {
 
 #[test]
 fn an_empty_prompt_is_the_start_of_a_stream_alone() {
-    let words = ["generate", "--model", "names", "--json", "-n", "20", "--prompt", ""];
+    let words = [
+        "generate", "--model", "names", "--json", "-n", "20", "--prompt", "",
+    ];
     let empty = annulus(&words).json();
     assert_eq!(empty["prompt_tokens"].as_array().expect("tokens").len(), 1);
     assert_eq!(empty["tokens"], annulus(&words[..6]).json()["tokens"]);
@@ -83,36 +111,76 @@ fn an_empty_prompt_is_the_start_of_a_stream_alone() {
 
 #[test]
 fn a_prompt_longer_than_the_window_streams_through_it() {
-    let Some(_) = data("stories260K.bin") else { return };
+    let Some(_) = data("stories260K.bin") else {
+        return;
+    };
     let prompt = "Lily and Tim went to the park to play with the big red ball. ".repeat(4);
     let run = |backend: &str| {
-        let args = ["generate", "--model", "stories260K", "--window", "24", "-n", "180", "--json", "--prompt", &prompt, "--backend", backend];
+        let args = [
+            "generate",
+            "--model",
+            "stories260K",
+            "--window",
+            "24",
+            "-n",
+            "180",
+            "--json",
+            "--prompt",
+            &prompt,
+            "--backend",
+            backend,
+        ];
         annulus(&args).json()
     };
     let (cpu, sim) = (run("cpu"), run("sim"));
     assert!(cpu["prompt_tokens"].as_array().expect("tokens").len() > 4 * 24);
     assert!(cpu["text"].as_str().expect("text").starts_with(&prompt));
-    assert_eq!((&cpu["tokens"], &cpu["text"]), (&sim["tokens"], &sim["text"]));
+    assert_eq!(
+        (&cpu["tokens"], &cpu["text"]),
+        (&sim["tokens"], &sim["text"])
+    );
     assert!(sim["prompt"]["cycles"].as_u64() > Some(0));
 }
 
 #[test]
 fn a_story_ends_where_the_model_says_so() {
-    let Some(_) = data("stories260K.bin") else { return };
-    let report = line("generate --model stories260K --backend cpu --temperature 0.9 --seed 5 -n 5000 --json").json();
+    let Some(_) = data("stories260K.bin") else {
+        return;
+    };
+    let report = line(
+        "generate --model stories260K --backend cpu --temperature 0.9 --seed 5 -n 5000 --json",
+    )
+    .json();
     let tokens = report["tokens"].as_array().expect("tokens");
     assert_eq!(report["stopped"], true);
-    assert_eq!(tokens.iter().position(|t| t == 1), Some(tokens.len() - 1), "the end token comes last and once");
+    assert_eq!(
+        tokens.iter().position(|t| t == 1),
+        Some(tokens.len() - 1),
+        "the end token comes last and once"
+    );
     assert!(tokens.len() < 5000);
 }
 
 #[test]
 fn rates_and_cycles_come_last() {
     let run = line("generate --model names --backend sim --prompt em -n 12");
-    assert!(run.err.starts_with("annulus: sim: prompt 2 tokens at "), "{}", run.err);
-    assert!(run.err.contains("; decode 10 tokens at ") && run.err.trim_end().ends_with(" cycles per token"), "{}", run.err);
+    assert!(
+        run.err.starts_with("annulus: sim: prompt 2 tokens at "),
+        "{}",
+        run.err
+    );
+    assert!(
+        run.err.contains("; decode 10 tokens at ")
+            && run.err.trim_end().ends_with(" cycles per token"),
+        "{}",
+        run.err
+    );
     let run = line("generate --model names -n 12");
-    assert!(run.err.starts_with("annulus: auto takes cpu: "), "{}", run.err);
+    assert!(
+        run.err.starts_with("annulus: auto takes cpu: "),
+        "{}",
+        run.err
+    );
 }
 
 #[test]
@@ -120,13 +188,22 @@ fn images_write_the_same() {
     let folder = tempfile::tempdir().expect("a folder");
     let image = folder.path().join("names.annulus");
     let image = image.to_str().expect("a path of text");
-    line(&format!("quantize --model names --lanes 16 --window 9 --sinks 2 --out {image}")).ok();
+    line(&format!(
+        "quantize --model names --lanes 16 --window 9 --sinks 2 --out {image}"
+    ))
+    .ok();
     let of = |model: &str, more: &str| {
-        line(&format!("generate --backend cpu --temperature 1 --seed 4 -n 150 --model {model} {more}")).ok()
+        line(&format!(
+            "generate --backend cpu --temperature 1 --seed 4 -n 150 --model {model} {more}"
+        ))
+        .ok()
     };
     assert_eq!(of(image, ""), of("names", "--window 9 --sinks 2"));
     // Another window, or other lanes: compiled anew.
-    assert_eq!(of(image, "--window 16 --sinks 0 --lanes 64"), of("names", ""));
+    assert_eq!(
+        of(image, "--window 16 --sinks 0 --lanes 64"),
+        of("names", "")
+    );
 }
 
 #[test]
@@ -144,7 +221,11 @@ fn a_reader_may_leave() {
     let ended = child.wait_with_output().expect("it ends");
     assert_eq!(ended.status.code(), Some(0));
     let err = String::from_utf8(ended.stderr).expect("UTF-8");
-    assert!(err.lines().all(|line| line.starts_with("annulus: auto takes ")), "{err}");
+    assert!(
+        err.lines()
+            .all(|line| line.starts_with("annulus: auto takes ")),
+        "{err}"
+    );
 }
 
 #[test]
@@ -152,7 +233,14 @@ fn traces_are_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let trace = folder.path().join("trace.vcd");
     let path = trace.to_str().expect("a path of text");
-    line(&format!("generate --model names --backend sim --lanes 16 -n 2 --trace {path}")).ok();
+    line(&format!(
+        "generate --model names --backend sim --lanes 16 -n 2 --trace {path}"
+    ))
+    .ok();
     let head = std::fs::read_to_string(&trace).expect("a trace");
-    assert!(head.starts_with("$version") && head.contains("$enddefinitions"), "{}", &head[..200]);
+    assert!(
+        head.starts_with("$version") && head.contains("$enddefinitions"),
+        "{}",
+        &head[..200]
+    );
 }

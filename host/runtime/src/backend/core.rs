@@ -20,7 +20,10 @@ where
     /// # Errors
     /// If no core answers.
     pub fn new(kind: Kind, bus: B) -> Result<Self, BackendError> {
-        Ok(Core { kind, driver: CoreDriver::new(bus)? })
+        Ok(Core {
+            kind,
+            driver: CoreDriver::new(bus)?,
+        })
     }
 
     /// The driver, for what only a core can do.

@@ -44,7 +44,11 @@ impl RegisterBus for SimBus {
     }
 
     fn run(&mut self) -> Result<(), BusError> {
-        self.waited = if self.core.run_until_chosen(PATIENCE) { 0 } else { self.waited + PATIENCE };
+        self.waited = if self.core.run_until_chosen(PATIENCE) {
+            0
+        } else {
+            self.waited + PATIENCE
+        };
         if self.waited > STUCK {
             return Err(BusError::Stuck(self.waited));
         }

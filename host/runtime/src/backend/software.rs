@@ -52,7 +52,11 @@ impl Engine for CpuEngine {
     type Stream = SavedState;
 
     fn new(image: &Image) -> Result<Self, Boxed> {
-        Ok(CpuEngine::new(&image.quant_model()?, image.window(), image.sinks())?)
+        Ok(CpuEngine::new(
+            &image.quant_model()?,
+            image.window(),
+            image.sinks(),
+        )?)
     }
 
     fn reset(&mut self) {
@@ -60,7 +64,11 @@ impl Engine for CpuEngine {
     }
 
     fn process(&mut self, token: u32, with_logits: bool) -> Result<(), Boxed> {
-        Ok(if with_logits { self.step(token).map(drop) } else { self.step_silent(token) }?)
+        Ok(if with_logits {
+            self.step(token).map(drop)
+        } else {
+            self.step_silent(token)
+        }?)
     }
 
     fn logits(&self) -> &[i32] {
@@ -94,7 +102,10 @@ impl Engine for Plain {
 
     fn new(image: &Image) -> Result<Self, Boxed> {
         let reference = Reference::new(&image.quant_model()?, image.window(), image.sinks())?;
-        Ok(Plain { reference, logits: vec![0; image.config.vocab] })
+        Ok(Plain {
+            reference,
+            logits: vec![0; image.config.vocab],
+        })
     }
 
     fn reset(&mut self) {
@@ -115,7 +126,10 @@ impl Engine for Plain {
     }
 
     fn choose(&mut self, gumbel: Option<Gumbel>, sample: u32) -> u32 {
-        gumbel.map_or_else(|| greedy(&self.logits), |gumbel| gumbel.choose(sample, &self.logits))
+        gumbel.map_or_else(
+            || greedy(&self.logits),
+            |gumbel| gumbel.choose(sample, &self.logits),
+        )
     }
 
     fn save(&self) -> Reference {
@@ -152,7 +166,12 @@ struct State<S> {
 impl<E: Engine> Software<E> {
     /// A backend with nothing loaded.
     pub fn new(kind: Kind) -> Self {
-        Software { kind, loaded: None, choice: Choice::default(), samples: 0 }
+        Software {
+            kind,
+            loaded: None,
+            choice: Choice::default(),
+            samples: 0,
+        }
     }
 
     fn loaded(&mut self) -> Result<&mut Loaded<E>, BackendError> {
@@ -160,7 +179,10 @@ impl<E: Engine> Software<E> {
     }
 
     fn process(&mut self, token: u32, with_logits: bool) -> Result<(), BackendError> {
-        self.loaded()?.engine.process(token, with_logits).map_err(BackendError::Run)
+        self.loaded()?
+            .engine
+            .process(token, with_logits)
+            .map_err(BackendError::Run)
     }
 }
 
@@ -171,7 +193,10 @@ impl<E: Engine> Backend for Software<E> {
 
     fn load(&mut self, image: &Image) -> Result<(), BackendError> {
         let engine = E::new(image).map_err(BackendError::Run)?;
-        self.loaded = Some(Loaded { engine, image: image.clone() });
+        self.loaded = Some(Loaded {
+            engine,
+            image: image.clone(),
+        });
         self.choice = Choice::default();
         self.samples = 0;
         Ok(())
@@ -189,7 +214,9 @@ impl<E: Engine> Backend for Software<E> {
     }
 
     fn prefill(&mut self, tokens: &[u32]) -> Result<(), BackendError> {
-        tokens.iter().try_for_each(|&token| self.process(token, false))
+        tokens
+            .iter()
+            .try_for_each(|&token| self.process(token, false))
     }
 
     fn step(&mut self, token: u32) -> Result<u32, BackendError> {
@@ -234,7 +261,11 @@ impl<E: Engine> Backend for Software<E> {
     fn save(&mut self) -> Result<Saved, BackendError> {
         let samples = self.samples;
         let Loaded { engine, image } = self.loaded()?;
-        Ok(Saved(Box::new(State { stream: engine.save(), samples, image: image.clone() })))
+        Ok(Saved(Box::new(State {
+            stream: engine.save(),
+            samples,
+            image: image.clone(),
+        })))
     }
 
     fn restore(&mut self, saved: &Saved) -> Result<(), BackendError> {
@@ -252,7 +283,10 @@ impl<E: Engine> Backend for Software<E> {
         let golden = self.loaded()?.image.golden.clone();
         self.choice = Choice::default();
         self.reset()?;
-        let (&last, prompt) = golden.prompt.split_last().ok_or_else(|| BackendError::SelfTest("the image has none".into()))?;
+        let (&last, prompt) = golden
+            .prompt
+            .split_last()
+            .ok_or_else(|| BackendError::SelfTest("the image has none".into()))?;
         self.prefill(prompt)?;
         let mut crc = Crc32::new();
         let mut token = last;
@@ -260,12 +294,18 @@ impl<E: Engine> Backend for Software<E> {
             token = self.step(token)?;
             crc.update_logits(self.loaded()?.engine.logits());
             if token != expected {
-                return Err(BackendError::SelfTest(format!("token {t} is {token}, but must be {expected}")));
+                return Err(BackendError::SelfTest(format!(
+                    "token {t} is {token}, but must be {expected}"
+                )));
             }
         }
         self.reset()?;
         if crc.value() != golden.crc {
-            let why = format!("the logits' hash is {:08x}, but must be {:08x}", crc.value(), golden.crc);
+            let why = format!(
+                "the logits' hash is {:08x}, but must be {:08x}",
+                crc.value(),
+                golden.crc
+            );
             return Err(BackendError::SelfTest(why));
         }
         Ok(())
