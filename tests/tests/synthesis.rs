@@ -192,7 +192,7 @@ fn the_netlist_of_the_dot_array_keeps_every_product() {
     let mut byte = || rng.within(-128, 127) as i8;
     let alone = |lane: usize| {
         let mut weights = [[0i8; COLUMNS]; ROWS];
-        weights[lane / COLUMNS][lane % COLUMNS] = if lane % 2 == 0 { -128 } else { 127 };
+        weights[lane / COLUMNS][lane % COLUMNS] = if lane.is_multiple_of(2) { -128 } else { 127 };
         (weights, [-128i8; COLUMNS])
     };
     let mut cases: Vec<_> = (0..ROWS * COLUMNS).map(alone).collect();

@@ -43,7 +43,7 @@ always @(posedge clock) if (tag_valid) acc_{r} <= total_{r};
 impl<const WORD: usize, const SUMS: usize> DotArray<WORD, SUMS> {
     /// An array of `WORD / 64` rows.
     pub fn new() -> Self {
-        assert!(WORD % 64 == 0 && SUMS == WORD / 2);
+        assert!(WORD.is_multiple_of(64) && SUMS == WORD / 2);
         Self {
             rows: (0..WORD / 64).map(|_| Dot8::default()).collect(),
             ..Default::default()

@@ -126,11 +126,14 @@ pub fn generate(
     backend.reset()?;
 
     let silent = prompt.len().min(request.passes);
-    let mut run = Run::default();
-    run.prompt = timed(backend, |backend| {
+    let prompt = timed(backend, |backend| {
         backend.prefill(&prompt[..silent])?;
         Ok(silent)
     })?;
+    let mut run = Run {
+        prompt,
+        ..Run::default()
+    };
     let n = request.passes - silent;
     if n == 0 {
         return Ok(run);
