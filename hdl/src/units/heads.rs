@@ -161,7 +161,7 @@ reg [175:0] queued;
 always @(posedge clock) if (sending) queue[put] <= word_out;
 always @(*) magnitude$clock = clock;
 always @(*) magnitude$x = word_out;
-always @(*) magnitude$valid = 8'hff;
+always @(*) magnitude$valid = {8{sending}};
 
 // the largest of the head, then its scale
 reg [1:0] seen, seen_first, seen_last;
