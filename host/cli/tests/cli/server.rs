@@ -21,16 +21,13 @@ pub enum Manner {
     Status(u16),
 }
 
-/// A request: its path, and the byte it asked to resume from.
-type Seen = (String, Option<u64>);
-
 /// A server that serves the files of a folder, whatever comes before their names.
 pub struct Server {
     /// What to put in `ANNULUS_HUB`.
     pub address: String,
     manner: Arc<Mutex<Manner>>,
     /// Path and range of each request.
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Seen>,
 }
 
 impl Server {
