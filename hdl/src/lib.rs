@@ -41,7 +41,6 @@ pub fn spi_core_verilog(shape: &CoreShape) -> Option<String> {
 
 fn core_text(shape: &CoreShape) -> Option<String> {
     Some(match shape.rows {
-        1 => text(folded::FoldedCore::new(shape)),
         2 => text(core::Core::<2, 32, 64, 128, 16>::new(shape)),
         6 => text(core::Core::<6, 96, 192, 384, 48>::new(shape)),
         8 => text(core::Core::<8, 128, 256, 512, 64>::new(shape)),

@@ -229,7 +229,8 @@ fn rows_of_very_different_size() {
             }
         }
     }
-    assert_close("rows from 1 to 2^-25", &model, 0.01);
+    // Balance by powers of two leaves up to a factor of sqrt 2 to each channel.
+    assert_close("rows from 1 to 2^-25", &model, 0.03);
 }
 
 #[test]

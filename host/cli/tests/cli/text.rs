@@ -133,7 +133,7 @@ fn a_prompt_longer_than_the_window_streams_through_it() {
         annulus(&args).json()
     };
     let (cpu, sim) = (run("cpu"), run("sim"));
-    assert!(cpu["prompt_tokens"].as_array().expect("tokens").len() > 4 * 24);
+    assert!(cpu["prompt_tokens"].as_array().expect("tokens").len() > 2 * 24);
     assert!(cpu["text"].as_str().expect("text").starts_with(&prompt));
     assert_eq!(
         (&cpu["tokens"], &cpu["text"]),
