@@ -45,7 +45,7 @@ impl Case {
     fn random(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let mut shape = Shape::random(&mut rng);
-        if seed % 3 == 0 {
+        if seed.is_multiple_of(3) {
             // The head sizes that the hardware finds hardest, often with one KV head.
             shape.head_size = [2, 6, 24, 64][seed as usize / 3 % 4];
             shape.heads = rng.within(1, (64 / shape.head_size as i32).min(8)) as usize;

@@ -447,9 +447,15 @@ fn no_weights_make_it_panic_or_shift_illegally() {
             }
         };
         distort(&mut model.embedding);
-        model.positions.as_deref_mut().map_or((), &mut distort);
-        model.classifier.as_deref_mut().map_or((), &mut distort);
-        model.final_norm.as_deref_mut().map_or((), &mut distort);
+        if let Some(w) = model.positions.as_deref_mut() {
+            distort(w);
+        }
+        if let Some(w) = model.classifier.as_deref_mut() {
+            distort(w);
+        }
+        if let Some(w) = model.final_norm.as_deref_mut() {
+            distort(w);
+        }
         for layer in &mut model.layers {
             for weights in [&mut layer.wq, &mut layer.wk, &mut layer.wv, &mut layer.wo] {
                 distort(weights);
@@ -457,7 +463,9 @@ fn no_weights_make_it_panic_or_shift_illegally() {
             for weights in [&mut layer.attention_norm, &mut layer.w1, &mut layer.w2] {
                 distort(weights);
             }
-            layer.w3.as_deref_mut().map_or((), &mut distort);
+            if let Some(w) = layer.w3.as_deref_mut() {
+                distort(w);
+            }
         }
         let text: Vec<u32> = (0..64).map(|i| (i * i) % 16).collect();
         let Ok(quant) = quantize(&model, Calibration::Tokens(&[&text])) else {
