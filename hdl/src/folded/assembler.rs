@@ -371,10 +371,12 @@ impl Assembler<'_> {
     }
 
     fn link(mut self) -> Result<Program, String> {
+        if self.words.len() > 1024 {
+            return Err(format!("{} instructions, of 1024", self.words.len()));
+        }
         for (at, label) in &self.jumps {
             match self.labels.get(label) {
-                Some(target) if *target < 1024 => self.words[*at] |= target,
-                Some(_) => return Err(format!("label {label} lies too far")),
+                Some(target) => self.words[*at] |= target,
                 None => return Err(format!("no label {label}")),
             }
         }

@@ -1,5 +1,5 @@
 //! The machine that runs the [microprogram](super::assembler): one accumulator,
-//! four pointers, a loop counter, two return addresses.
+//! four pointers, a loop counter, three return addresses.
 //!
 //! Three stages: an instruction is fetched from its block RAM, reads its operand
 //! from another, and executes. A branch is decided in the last stage and costs
@@ -247,7 +247,7 @@ always @(*) case (op)
 endcase
 wire to_a = (operates && op < 4'd8) || (other && (where == DO_CHANGE || shifts));
 reg [LOOPS-1:0] count;
-reg [PC-1:0] return_0, return_1;
+reg [PC-1:0] return_0, return_1, return_2;
 always @(posedge clock) if (ix_valid && executed) begin
     if (to_a) a <= a_next;
     if (op == 4'd1) carry <= sum[32];
@@ -257,14 +257,19 @@ always @(posedge clock) if (ix_valid && executed) begin
     if (other && where == DO_SET && detail == SET_COUNT) count <= a[LOOPS-1:0];
     if (branch && ix[13:10] == IF_LOOP) count <= count - 1'b1;
     if (other && where == DO_SET && detail == SET_WIDE) byte_at <= a[23:0];
-    if (branch && ix[13:10] == IF_RET) return_0 <= return_1;
+    if (branch && ix[13:10] == IF_RET) begin
+        return_0 <= return_1;
+        return_1 <= return_2;
+    end
     if (branch && ix[13:10] == IF_CALL) begin
         return_0 <= read_pc;
         return_1 <= return_0;
+        return_2 <= return_1;
     end
     if (other && where == DO_SET && detail == SET_TARGET) begin
         return_0 <= a[PC-1:0];
         return_1 <= return_0;
+        return_2 <= return_1;
     end
 end
 

@@ -972,8 +972,7 @@ mix_row:
 ; -------------------------------------------------------------- feed-forward
 
 relu:
-    call residual_pass
-    call hidden_pointer
+    call hidden_pass
 relu_row:
     call result_row
     sat16
@@ -986,16 +985,16 @@ result_row:
     result
     ret
 
-hidden_pointer:
+; The same as residual_pass, with i at the hidden vector.
+hidden_pass:
     clear
     ld #HIDDEN
     point i
-    ret
+    jump residual_pass
 
 ; h = g * sigmoid(g) * u; rows of gate and up in turn.
 gate_up:
-    call residual_pass
-    call hidden_pointer
+    call hidden_pass
     ld rows
     half
     set count
@@ -1256,13 +1255,10 @@ silent:
     jcarry more_cycles
 finished:
     ld token
-    jn unasked
+    finish
+    jn scan
     ld CHOICE
-    finish
     st output
-    jump scan
-unasked:
-    finish
     jump scan
 more_cycles:
     ld CYCLES_HIGH
