@@ -31,6 +31,7 @@ pub fn faulty_core_verilog(shape: &CoreShape) -> Option<(String, Vec<Fault>)> {
 /// The Verilog of such a core behind an SPI slave.
 pub fn spi_core_verilog(shape: &CoreShape) -> Option<String> {
     Some(match shape.rows {
+        1 => verilog(link::SpiFoldedCore::new(shape)),
         2 => verilog(link::SpiCore::<2, 32, 64, 128, 16>::new(shape)),
         6 => verilog(link::SpiCore::<6, 96, 192, 384, 48>::new(shape)),
         8 => verilog(link::SpiCore::<8, 128, 256, 512, 64>::new(shape)),
@@ -41,6 +42,7 @@ pub fn spi_core_verilog(shape: &CoreShape) -> Option<String> {
 
 fn core_text(shape: &CoreShape) -> Option<String> {
     Some(match shape.rows {
+        1 => text(folded::FoldedCore::new(shape)),
         2 => text(core::Core::<2, 32, 64, 128, 16>::new(shape)),
         6 => text(core::Core::<6, 96, 192, 384, 48>::new(shape)),
         8 => text(core::Core::<8, 128, 256, 512, 64>::new(shape)),

@@ -11,6 +11,7 @@ pub use frames::Frames;
 pub use pins::SpiPins;
 
 use crate::core::Core;
+use crate::folded::FoldedCore;
 use annulus_contract::shape::CoreShape;
 use rust_hdl_core::prelude::*;
 
@@ -67,71 +68,63 @@ impl Logic for SpiLink {
     }
 }
 
-/// A core behind an SPI slave; its parameters are those of [`Core`].
-#[derive(LogicBlock, Default)]
-pub struct SpiCore<
-    const P: usize,
-    const P16: usize,
-    const SUMS: usize,
-    const WORD: usize,
-    const BYTES: usize,
-> {
-    /// Everything runs on its rising edge.
-    pub clock: Signal<In, Clock>,
-    /// Serial clock, mode 0, at most a quarter as fast.
-    pub sck: Signal<In, Bit>,
-    /// Chip select, active low.
-    pub cs: Signal<In, Bit>,
-    /// Bits in.
-    pub mosi: Signal<In, Bit>,
-    /// Bits out; low while nothing is answered.
-    pub miso: Signal<Out, Bit>,
-    /// Attention: a chosen token waits.
-    pub chosen: Signal<Out, Bit>,
-    link: SpiLink,
-    core: Core<P, P16, SUMS, WORD, BYTES>,
-}
-
-impl<
-        const P: usize,
-        const P16: usize,
-        const SUMS: usize,
-        const WORD: usize,
-        const BYTES: usize,
-    > SpiCore<P, P16, SUMS, WORD, BYTES>
-{
-    /// A core with the memories that `shape` asks for, behind an SPI slave.
-    pub fn new(shape: &CoreShape) -> Self {
-        Self {
-            core: Core::new(shape),
-            ..Self::default()
+/// Declares a core behind an SPI slave.
+macro_rules! behind_spi {
+    ($(#[$doc:meta])* $name:ident $(<$($size:ident),+>)?: $core:ty) => {
+        $(#[$doc])*
+        #[derive(LogicBlock, Default)]
+        pub struct $name $(<$(const $size: usize),+>)? {
+            /// Everything runs on its rising edge.
+            pub clock: Signal<In, Clock>,
+            /// Serial clock, mode 0, at most a quarter as fast.
+            pub sck: Signal<In, Bit>,
+            /// Chip select, active low.
+            pub cs: Signal<In, Bit>,
+            /// Bits in.
+            pub mosi: Signal<In, Bit>,
+            /// Bits out; low while nothing is answered.
+            pub miso: Signal<Out, Bit>,
+            /// Attention: a chosen token waits.
+            pub chosen: Signal<Out, Bit>,
+            link: SpiLink,
+            core: $core,
         }
-    }
+
+        impl $(<$(const $size: usize),+>)? $name $(<$($size),+>)? {
+            /// A core with the memories that `shape` asks for, behind an SPI slave.
+            pub fn new(shape: &CoreShape) -> Self {
+                Self { core: <$core>::new(shape), ..Self::default() }
+            }
+        }
+
+        impl $(<$(const $size: usize),+>)? Logic for $name $(<$($size),+>)? {
+            #[hdl_gen]
+            fn update(&mut self) {
+                self.link.clock.next = self.clock.val();
+                self.link.sck.next = self.sck.val();
+                self.link.cs.next = self.cs.val();
+                self.link.mosi.next = self.mosi.val();
+                self.miso.next = self.link.miso.val();
+                self.core.clock.next = self.clock.val();
+                self.core.write.next = self.link.write.val();
+                self.core.read.next = self.link.read.val();
+                self.core.address.next = self.link.address.val();
+                self.core.data.next = self.link.data.val();
+                self.link.q.next = self.core.q.val();
+                self.link.busy.next = self.core.busy.val();
+                self.link.chosen.next = self.core.chosen.val();
+                self.chosen.next = self.core.chosen.val();
+            }
+        }
+    };
 }
 
-impl<
-        const P: usize,
-        const P16: usize,
-        const SUMS: usize,
-        const WORD: usize,
-        const BYTES: usize,
-    > Logic for SpiCore<P, P16, SUMS, WORD, BYTES>
-{
-    #[hdl_gen]
-    fn update(&mut self) {
-        self.link.clock.next = self.clock.val();
-        self.link.sck.next = self.sck.val();
-        self.link.cs.next = self.cs.val();
-        self.link.mosi.next = self.mosi.val();
-        self.miso.next = self.link.miso.val();
-        self.core.clock.next = self.clock.val();
-        self.core.write.next = self.link.write.val();
-        self.core.read.next = self.link.read.val();
-        self.core.address.next = self.link.address.val();
-        self.core.data.next = self.link.data.val();
-        self.link.q.next = self.core.q.val();
-        self.link.busy.next = self.core.busy.val();
-        self.link.chosen.next = self.core.chosen.val();
-        self.chosen.next = self.core.chosen.val();
-    }
+behind_spi! {
+    /// A [`Core`] behind an SPI slave; the parameters are the core's.
+    SpiCore<P, P16, SUMS, WORD, BYTES>: Core<P, P16, SUMS, WORD, BYTES>
+}
+
+behind_spi! {
+    /// A [`FoldedCore`] behind an SPI slave.
+    SpiFoldedCore: FoldedCore
 }

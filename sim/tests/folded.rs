@@ -125,20 +125,17 @@ fn random_models(seeds: std::ops::Range<u64>) {
 }
 
 #[test]
-#[ignore = "the folded core is not finished: core_verilog does not offer it yet"]
 fn first_random_models() {
     random_models(0..40);
 }
 
 #[test]
-#[ignore = "the folded core is not finished: core_verilog does not offer it yet"]
 fn more_random_models() {
     random_models(400..440);
 }
 
 /// Every core of a board is the preset with its own memories.
 #[test]
-#[ignore = "the folded core is not finished: core_verilog does not offer it yet"]
 fn the_memories_of_a_board() {
     let shape = shape::of_board("pico-ice").expect("a board");
     let mut core = built(&shape);
@@ -154,7 +151,6 @@ fn the_memories_of_a_board() {
 
 /// Tokens that the core chooses itself, with restarts, until the stop token.
 #[test]
-#[ignore = "the folded core is not finished: core_verilog does not offer it yet"]
 fn sampled_streams() {
     let preset = preset();
     let mut core = built(&preset);
@@ -240,7 +236,6 @@ fn sampled_streams() {
 
 /// A slow reader stalls the core, and a full input queue says so.
 #[test]
-#[ignore = "the folded core is not finished: core_verilog does not offer it yet"]
 fn queues_hold_sixteen() {
     let preset = preset();
     let mut core = built(&preset);

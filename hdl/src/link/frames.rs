@@ -1,16 +1,21 @@
 //! From bits to accesses of the register bus.
 
+use crate::folded::bus;
 use crate::leaf;
-use crate::units::registers::READ_CYCLES;
+use crate::units::registers;
 use crate::units::text::localparams;
 use annulus_contract::link::{MARKER, OPS, OP_MEMORY, OP_WRITE};
 use annulus_contract::regs::{self, status};
 use rust_hdl_core::prelude::*;
 
-/// Two strobes are at least two cycles apart, and two reads at least a word.
+/// Cycles that a word takes at least, for each bit needs SCK low and SCK high.
+const WORD_CYCLES: usize = 2 * 32;
+/// A word is read before it is sent, and a reset over before the next header is; so `ready`
+/// needs no looking at, however SCK runs.
 const _: () = assert!(
-    READ_CYCLES + 2 < 2 * 32,
-    "a read must be done before its word is sent"
+    registers::READ_CYCLES + 2 < WORD_CYCLES
+        && bus::READ_CYCLES + 2 < WORD_CYCLES
+        && registers::RESET_CYCLES < WORD_CYCLES
 );
 
 leaf! {

@@ -19,7 +19,7 @@ pub enum SimError {
     #[error("FST traces need the headers of lz4 and zlib: run `./x tools trace` in the repository, or trace to VCD")]
     FstHeaders,
     /// No preset has this many lanes.
-    #[error("no finished core has {lanes} lanes: choose 16, 48, 64 or 128")]
+    #[error("no finished core has {lanes} lanes: choose 8, 16, 48, 64 or 128")]
     NoCore {
         /// What was asked for.
         lanes: u32,
