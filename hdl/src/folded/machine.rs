@@ -190,12 +190,14 @@ wire branch = ix[15:14] == 2'b11;
 wire [3:0] where = ix[11:8];
 wire [3:0] detail = ix[3:0];
 reg [POINTER-1:0] at_x;
-always @(*) space = reading ? link_space : where;
-always @(*) source = reading ? 2'd0 : where == S_STEP ? ix[4:3] : ix[1:0];
 wire storing = ix_valid && op == STORE;
 wire other = ix_valid && op == OTHER;
 wire operates = ix_valid && op < STORE;
 wire waits_for_sum = operates && where == S_SOURCE && ix[1:0] == 0;
+// The instruction that was read before the link took the memories still has its operand.
+wire operand_taken = reading && !(operates && !waits_for_sum);
+always @(*) space = operand_taken ? link_space : where;
+always @(*) source = operand_taken ? 2'd0 : where == S_STEP ? ix[4:3] : ix[1:0];
 wire registers = storing && (where == S_REGISTER || where == S_BY_MU || where == S_INDIRECT || where == S_QUEUE);
 wire shifts = other && (where == DO_RSHR || where == DO_SHR);
 wire ordered = other && where == DO_ORDER;

@@ -270,7 +270,9 @@ impl<B: RegisterBus> CoreDriver<B> {
             // The budget comes last: before the first token is taken it would feed
             // back what was chosen for another run.
             self.queue(token)?;
-            let run = u32::try_from(n - done).map_or(run, |left| left.min(run)).max(1);
+            let run = u32::try_from(n - done)
+                .map_or(run, |left| left.min(run))
+                .max(1);
             self.write(regs::BUDGET, run - 1)?;
             for _ in 0..run {
                 token = self.next_choice()?;
