@@ -182,10 +182,10 @@ KERNEL __launch_bounds__(MAX_THREADS) annulus_logits(const i32* program, i32* st
     step_logits(resumed(program, stream, shared), (u32)stream[S_SAMPLES]);
 }
 
-// One thread: the end of a pass, with a choice or (`silent`) without.
+// The end of a pass, with a choice or (`silent`) without: one thread's work.
 KERNEL __launch_bounds__(MAX_THREADS) annulus_end(const i32* program, i32* stream, i32* output, i32 silent) {
     DYNAMIC_SHARED(shared);
-    if (stream[S_STOPPED]) return;
+    if (threadIdx.x > 0 || stream[S_STOPPED]) return;
     Pass p = resumed(program, stream, shared);
     Place place = place_of(stream);
     stream[S_PASS]++;
