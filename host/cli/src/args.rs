@@ -30,7 +30,8 @@ Examples:
   annulus bench --model names --backend sim --lanes 48 --json
       Cycles a token by position and by step, against the ideal.
 
-`annulus COMMAND --help` explains a command.";
+`annulus COMMAND --help` explains a command. Exit status: 0 success, 1 no success, 2 a command
+line that is not understood, 3 a device was asked for that is not on this machine.";
 
 /// What can be done.
 #[derive(Subcommand)]

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Ok(()) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
         Err(failure) => {
             output::say(&failure);
-            ExitCode::FAILURE
+            ExitCode::from(failure.status())
         }
     }
 }
