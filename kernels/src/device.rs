@@ -58,7 +58,10 @@ pub enum CudaError {
 impl From<DriverError> for CudaError {
     fn from(error: DriverError) -> Self {
         let words = |text: Result<&std::ffi::CStr, DriverError>| {
-            text.map_or_else(|_| format!("{:?}", error.0), |t| t.to_string_lossy().into_owned())
+            text.map_or_else(
+                |_| format!("{:?}", error.0),
+                |t| t.to_string_lossy().into_owned(),
+            )
         };
         CudaError::Driver(format!(
             "{}: {}",

@@ -61,11 +61,7 @@ impl Engine {
     ///
     /// # Errors
     /// If the GPU cannot do the plan, or lacks the memory.
-    pub fn new(
-        device: Arc<Device>,
-        program: Arc<Program>,
-        plan: Plan,
-    ) -> Result<Self, CudaError> {
+    pub fn new(device: Arc<Device>, program: Arc<Program>, plan: Plan) -> Result<Self, CudaError> {
         plan.check(&device)?;
         let stream = &device.stream;
         let streams = program.empty_stream().repeat(plan.streams);
@@ -102,9 +98,8 @@ impl Engine {
     /// # Errors
     /// If the GPU fails.
     pub fn reset(&mut self) -> Result<(), CudaError> {
-        (0..self.plan.streams).try_for_each(|stream| {
-            self.write(stream, S_TOKEN, &[0; S_SAMPLING - S_TOKEN])
-        })
+        (0..self.plan.streams)
+            .try_for_each(|stream| self.write(stream, S_TOKEN, &[0; S_SAMPLING - S_TOKEN]))
     }
 
     /// What a stream does with its logits from now on.

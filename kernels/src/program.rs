@@ -121,10 +121,7 @@ impl Packer {
             (P_RELU, model.relu.into()),
             (P_FINAL_NORM, model.final_norm.into()),
             (P_LOGIT_BITS, model.logit_bits.into()),
-            (
-                P_OPERAND_QUADS,
-                model.dim.max(model.hidden).div_ceil(QUAD),
-            ),
+            (P_OPERAND_QUADS, model.dim.max(model.hidden).div_ceil(QUAD)),
         ];
         for (at, value) in flags {
             self.words[at] = value as i32;

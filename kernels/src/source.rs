@@ -64,7 +64,11 @@ fn header() -> String {
     define(&mut text, "EXP2_DEPTH", exp2::DEPTH as i32);
     define(&mut text, "KEY_BITS", sample::KEY_BITS as i32);
     define(&mut text, "RSQRT_ONE", Rsqrt::ONE.r);
-    define(&mut text, "QUARTER_TURN", format!("{}u", trig::QUARTER_TURN));
+    define(
+        &mut text,
+        "QUARTER_TURN",
+        format!("{}u", trig::QUARTER_TURN),
+    );
     table(&mut text, "u8", "RC", &tables::RC);
     table(&mut text, "u16", "RSQRT", &tables::RSQRT);
     table(&mut text, "u32", "RECIP", &tables::RECIP);

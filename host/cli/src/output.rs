@@ -87,6 +87,11 @@ pub fn bar(what: &str, all: usize) -> ProgressBar {
     styled(ProgressBar::new(all as u64), &template)
 }
 
+/// What is being done, for work that cannot be counted.
+pub fn spinner() -> ProgressBar {
+    styled(ProgressBar::new_spinner(), "{spinner} {msg}")
+}
+
 /// A bar that counts the bytes of a download.
 pub fn bytes_bar() -> ProgressBar {
     styled(

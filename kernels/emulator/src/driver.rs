@@ -354,7 +354,11 @@ unsafe fn launch(function: Handle, shape: Shape, parameters: *mut Handle) -> Sta
     let read = |(n, &bytes): (usize, &usize)| {
         let mut value = [0u8; 8];
         // SAFETY: the caller gives a pointer for each of the kernel's parameters.
-        unsafe { (*parameters.add(n)).cast::<u8>().copy_to(value.as_mut_ptr(), bytes) };
+        unsafe {
+            (*parameters.add(n))
+                .cast::<u8>()
+                .copy_to(value.as_mut_ptr(), bytes)
+        };
         u64::from_le_bytes(value)
     };
     let launch = Launch {

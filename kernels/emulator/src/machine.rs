@@ -486,10 +486,8 @@ impl<'a> Gang<'a> {
                 unsafe { place.copy_to(old.as_mut_ptr(), bytes) };
                 let old = u64::from_le_bytes(old);
                 let (a, b) = (ty.extend(old), ty.extend(operand));
-                let (wide_a, wide_b) = (
-                    i128::from(a) & wide_mask(ty),
-                    i128::from(b) & wide_mask(ty),
-                );
+                let (wide_a, wide_b) =
+                    (i128::from(a) & wide_mask(ty), i128::from(b) & wide_mask(ty));
                 let new = match kind {
                     Atomic::Add => a.wrapping_add(b) as u64,
                     Atomic::Exchange => operand,
@@ -502,11 +500,9 @@ impl<'a> Gang<'a> {
                 old
             }
             Op::Nothing => return Ok(true),
-            Op::Branch
-            | Op::Barrier
-            | Op::WarpBarrier
-            | Op::Butterfly
-            | Op::Return => return Ok(true),
+            Op::Branch | Op::Barrier | Op::WarpBarrier | Op::Butterfly | Op::Return => {
+                return Ok(true)
+            }
         };
         if i.to[0] != NOWHERE {
             let ty = if matches!(i.op, Op::Set(_)) {

@@ -42,7 +42,9 @@ impl Type {
             "u" | "b" => false,
             _ => return None,
         };
-        [8, 16, 32, 64].contains(&bits).then_some(Type { bits, signed })
+        [8, 16, 32, 64]
+            .contains(&bits)
+            .then_some(Type { bits, signed })
     }
 
     /// Bytes in memory.
