@@ -30,7 +30,8 @@ Examples:
   annulus bench --model names --backend sim --lanes 48 --json
       Cycles a token by position and by step, against the ideal.
 
-`annulus COMMAND --help` explains a command.";
+`annulus COMMAND --help` explains a command. Exit status: 0 success, 1 no success, 2 a command
+line that is not understood, 3 a device was asked for that is not on this machine.";
 
 /// What can be done.
 #[derive(Subcommand)]
@@ -41,6 +42,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Count cycles a token: mean, by position, by step, against the ideal
     Bench(BenchArgs),
+    /// Put every backend side by side: the same tokens, and how long each takes for them
+    Compare(CompareArgs),
     /// Measure a model's perplexity in float32 and in integers on a text
     Eval(EvalArgs),
     /// Show a model's sizes and formats, and which cores it fits
@@ -235,6 +238,57 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
+/// Options of `compare`.
+#[derive(Args)]
+#[command(after_help = "\
+Every row runs the same model, prompt and seed, and must give the cpu backend's tokens: one that
+does not is an error. A row that cannot run says why. Docs: docs/comparison.md.
+
+Examples:
+  annulus compare --model names --temperature 0.8 --seed 1
+  annulus compare --model stories260K --window 128 --lanes 64 --clock 60 --svg rates.svg
+  annulus compare --model names --temperature 1 --report report.md")]
+pub struct CompareArgs {
+    /// Which model
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// How it writes
+    #[command(flatten)]
+    pub stream: StreamArgs,
+    /// Tokens of a run, those of the prompt not counted
+    #[arg(short = 'n', value_name = "N", default_value_t = 256)]
+    pub tokens: usize,
+    /// Runs, of which the median counts
+    #[arg(long, value_name = "R", default_value_t = 5)]
+    pub runs: usize,
+    /// Rows to run
+    #[arg(
+        long,
+        value_name = "B,B",
+        value_delimiter = ',',
+        default_value = "sim,twin,serial,cuda,cpu"
+    )]
+    pub backends: Vec<String>,
+    /// Streams of the batched rows [default: 2 for each of the GPU's multiprocessors]
+    #[arg(long, value_name = "N")]
+    pub streams: Option<usize>,
+    /// The core's clock in MHz, which turns simulated cycles into seconds
+    #[arg(long, value_name = "MHZ", value_parser = positive)]
+    pub clock: Option<f64>,
+    /// What the board uses, in watts, if you have measured it
+    #[arg(long, value_name = "W", value_parser = positive)]
+    pub board_watts: Option<f64>,
+    /// Draw the rates
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Write table and figures to a file that can be attached to an issue
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// One JSON object instead of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Options of `eval`.
 #[derive(Args)]
 #[command(after_help = "\
@@ -338,6 +392,14 @@ fn positions(text: &str) -> Result<Range<usize>, String> {
     match parsed {
         Some(range) if !range.is_empty() => Ok(range),
         _ => Err("give a first position and the one after the last, such as 0..16".into()),
+    }
+}
+
+/// A number above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("give a number above 0".into()),
     }
 }
 

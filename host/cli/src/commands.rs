@@ -1,6 +1,7 @@
 //! One module a command.
 
 pub mod bench;
+pub mod compare;
 pub mod eval;
 pub mod fetch;
 pub mod generate;

@@ -1,10 +1,14 @@
 //! Standard output, progress bars, and what a command fails with.
 
+use annulus_runtime::backend::BackendError;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
+
+/// Exit status where a device was asked for that is not on this machine.
+pub const ABSENT: u8 = 3;
 
 /// Why a command ends without success.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,20 @@ impl Failure {
     /// For `map_err`: any error in its own words.
     pub fn new(error: impl Error + 'static) -> Self {
         Failure::Error(Box::new(error))
+    }
+
+    /// The exit status: 1, or [`ABSENT`] where a device was asked for that is not there.
+    pub fn status(&self) -> u8 {
+        match self {
+            Failure::Error(error)
+                if error
+                    .downcast_ref::<BackendError>()
+                    .is_some_and(BackendError::is_absence) =>
+            {
+                ABSENT
+            }
+            _ => 1,
+        }
     }
 
     /// For `map_err`: an error of standard output.
@@ -67,6 +85,11 @@ pub fn write_json(value: &impl Serialize) -> Outcome {
 pub fn bar(what: &str, all: usize) -> ProgressBar {
     let template = format!("{{bar:30}} {{pos}} of {{len}} {what}, {{eta}} to go");
     styled(ProgressBar::new(all as u64), &template)
+}
+
+/// What is being done, for work that cannot be counted.
+pub fn spinner() -> ProgressBar {
+    styled(ProgressBar::new_spinner(), "{spinner} {msg}")
 }
 
 /// A bar that counts the bytes of a download.

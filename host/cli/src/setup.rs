@@ -49,7 +49,7 @@ impl Setup {
 }
 
 /// The backend of this name, and why it is that one where `auto` chose it.
-pub fn kind(name: &str) -> Result<(Kind, Option<&'static str>), Failure> {
+pub fn kind(name: &str) -> Result<(Kind, Option<String>), Failure> {
     if name == "auto" {
         let (kind, why) = Kind::auto();
         return Ok((kind, Some(why)));

@@ -5,18 +5,22 @@
 //! same image and key.
 
 mod core;
+mod cuda;
 mod sim;
 mod software;
 
 pub use self::core::Core;
+pub use self::cuda::Cuda;
 pub use self::sim::{simulated, BusError, SimBus};
 pub use self::software::{Engine, Plain, Software};
 
 use crate::cpu::CpuEngine;
 use crate::driver::Counters;
+use annulus_contract::crc::Crc32;
 use annulus_contract::sample::Gumbel;
 use annulus_contract::shape::CoreShape;
-use annulus_model::image::Image;
+use annulus_kernels::device::{CudaError, Device};
+use annulus_model::image::{Golden, Image};
 use annulus_sim::verilated::SimError;
 use std::any::Any;
 use std::error::Error;
@@ -32,7 +36,7 @@ pub enum BackendError {
     #[error("there is no backend {0:?}: choose among auto, {names}", names = Kind::names())]
     Unknown(String),
     /// A backend that this version does not have.
-    #[error("the {0} backend is not built yet: use sim or cpu")]
+    #[error("the {0} backend is not built yet: use sim, cuda or cpu")]
     NotBuilt(Kind),
     /// Only a simulated core writes traces.
     #[error("the {0} backend writes no trace: only sim does")]
@@ -43,6 +47,9 @@ pub enum BackendError {
     /// The simulated core could not be built.
     #[error(transparent)]
     Sim(#[from] SimError),
+    /// There is no GPU, or it stopped.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
     /// Nothing has been loaded yet.
     #[error("no image has been loaded")]
     NotLoaded,
@@ -103,12 +110,35 @@ impl Kind {
     }
 
     /// What `auto` stands for, and why: the first of serial, cuda, cpu that is there.
-    pub fn auto() -> (Kind, &'static str) {
-        (Kind::Cpu, "serial and cuda are not built yet")
+    pub fn auto() -> (Kind, String) {
+        let no_board = "boards are not built yet";
+        match Device::open() {
+            Ok(device) => (
+                Kind::Cuda,
+                format!("{no_board}, and there is a GPU, {}", device.name()),
+            ),
+            Err(CudaError::NoDriver) => (
+                Kind::Cpu,
+                format!("{no_board}, and there is no NVIDIA driver"),
+            ),
+            Err(error) => (Kind::Cpu, format!("{no_board}, and {error}")),
+        }
     }
 
     fn names() -> String {
         Kind::ALL.map(Kind::name).join(", ")
+    }
+}
+
+impl BackendError {
+    /// Whether what was asked for is not on this machine, though Annulus knows it.
+    pub fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            BackendError::Cuda(
+                CudaError::NoDriver | CudaError::NoDevice(_) | CudaError::TooOld { .. }
+            )
+        )
     }
 }
 
@@ -249,6 +279,39 @@ pub fn open(
         Kind::Cpu => Box::new(Software::<CpuEngine>::new(kind)),
         Kind::Reference => Box::new(Software::<Plain>::new(kind)),
         Kind::Sim => Box::new(simulated(core, trace)?),
-        Kind::Twin | Kind::Serial | Kind::Cuda => return Err(BackendError::NotBuilt(kind)),
+        Kind::Cuda => Box::new(Cuda::open()?),
+        Kind::Twin | Kind::Serial => return Err(BackendError::NotBuilt(kind)),
     })
+}
+
+/// A self-test a token at a time, for backends without one in hardware.
+fn test_by_steps(backend: &mut dyn Backend, golden: &Golden) -> Result<(), BackendError> {
+    backend.set_choice(Choice::default())?;
+    backend.reset()?;
+    let (&last, prompt) = golden
+        .prompt
+        .split_last()
+        .ok_or_else(|| BackendError::SelfTest("the image has none".into()))?;
+    backend.prefill(prompt)?;
+    let mut crc = Crc32::new();
+    let mut token = last;
+    for (t, &expected) in golden.tokens.iter().enumerate() {
+        token = backend.step(token)?;
+        crc.update_logits(&backend.logits()?);
+        if token != expected {
+            return Err(BackendError::SelfTest(format!(
+                "token {t} is {token}, but must be {expected}"
+            )));
+        }
+    }
+    backend.reset()?;
+    if crc.value() != golden.crc {
+        let why = format!(
+            "the logits' hash is {:08x}, but must be {:08x}",
+            crc.value(),
+            golden.crc
+        );
+        return Err(BackendError::SelfTest(why));
+    }
+    Ok(())
 }

@@ -3,10 +3,11 @@
 //! [`models`] opens a model and compiles it into an image, [`backend`] opens what
 //! the image runs on, and the rest is what can be done with both: write text
 //! ([`generate`]), prove backends equal ([`lockstep`]), count cycles ([`bench`]),
-//! measure quality ([`eval`]).
+//! put all of them side by side ([`compare`]), measure quality ([`eval`]).
 
 pub mod backend;
 pub mod bench;
+pub mod compare;
 pub mod cores;
 pub mod cpu;
 pub mod driver;

@@ -1,9 +1,8 @@
 //! Backends without a core: the fast engine and the integer reference.
 
-use super::{Backend, BackendError, Choice, Kind, Saved};
+use super::{test_by_steps, Backend, BackendError, Choice, Kind, Saved};
 use crate::cpu::{CpuEngine, SavedState};
 use crate::driver::Counters;
-use annulus_contract::crc::Crc32;
 use annulus_contract::sample::{greedy, Gumbel};
 use annulus_model::image::Image;
 use annulus_model::reference::Reference;
@@ -281,33 +280,6 @@ impl<E: Engine> Backend for Software<E> {
 
     fn self_test(&mut self) -> Result<(), BackendError> {
         let golden = self.loaded()?.image.golden.clone();
-        self.choice = Choice::default();
-        self.reset()?;
-        let (&last, prompt) = golden
-            .prompt
-            .split_last()
-            .ok_or_else(|| BackendError::SelfTest("the image has none".into()))?;
-        self.prefill(prompt)?;
-        let mut crc = Crc32::new();
-        let mut token = last;
-        for (t, &expected) in golden.tokens.iter().enumerate() {
-            token = self.step(token)?;
-            crc.update_logits(self.loaded()?.engine.logits());
-            if token != expected {
-                return Err(BackendError::SelfTest(format!(
-                    "token {t} is {token}, but must be {expected}"
-                )));
-            }
-        }
-        self.reset()?;
-        if crc.value() != golden.crc {
-            let why = format!(
-                "the logits' hash is {:08x}, but must be {:08x}",
-                crc.value(),
-                golden.crc
-            );
-            return Err(BackendError::SelfTest(why));
-        }
-        Ok(())
+        test_by_steps(self, &golden)
     }
 }

@@ -1,0 +1,70 @@
+//! `annulus compare`.
+
+use crate::args::CompareArgs;
+use crate::output::{self, Failure, Outcome};
+use crate::setup::{self, Setup};
+use annulus_runtime::backend::Kind;
+use annulus_runtime::compare::{compare, draw, markdown, Comparison, Request};
+use std::path::Path;
+
+pub fn run(args: &CompareArgs) -> Outcome {
+    let kinds = args
+        .backends
+        .iter()
+        .map(|name| Ok(setup::kind(name)?.0))
+        .collect::<Result<Vec<Kind>, Failure>>()?;
+    let setup = Setup::new(&args.model, &kinds)?;
+    let prompt = setup.prompt(&args.stream)?;
+    let sampling = args.stream.sampling();
+    let gumbel = sampling.gumbel(&setup.image).map_err(Failure::new)?;
+    let core = &args.model.core;
+    let name = core.board.clone().unwrap_or_else(|| {
+        format!("{} lanes", setup.core.lanes())
+    });
+    let cores = [(name, setup.core, setup.image.clone())];
+    let bar = output::spinner();
+    let comparison = compare(
+        &Request {
+            image: &setup.image,
+            cores: &cores,
+            kinds: &kinds,
+            prompt: &prompt,
+            gumbel,
+            tokens: args.tokens,
+            runs: args.runs,
+            streams: args.streams,
+            clock_mhz: args.clock,
+            board_watts: args.board_watts,
+        },
+        |row| bar.set_message(format!("measuring {row}")),
+    );
+    bar.finish_and_clear();
+    let comparison = comparison.map_err(Failure::new)?;
+
+    let table = markdown(&comparison);
+    if args.json {
+        output::write_json(&comparison)?;
+    } else {
+        output::write(&table)?;
+    }
+    if let Some(path) = &args.report {
+        report(path, &table, &comparison)?;
+    }
+    // A wrong token outweighs a missing chart.
+    if let Some(difference) = comparison.difference() {
+        return Err(Failure::Verdict(difference));
+    }
+    match &args.svg {
+        Some(path) => draw(&comparison, path).map_err(Failure::new),
+        None => Ok(()),
+    }
+}
+
+/// One file with all there is: the table for people, the figures for programs.
+fn report(path: &Path, table: &str, comparison: &Comparison) -> Outcome {
+    let json = serde_json::to_string_pretty(comparison).map_err(Failure::new)?;
+    let text = format!("# annulus compare\n\n{table}\n```json\n{json}\n```\n");
+    std::fs::write(path, text).map_err(|error| {
+        Failure::Verdict(format!("cannot write {}: {error}", path.display()))
+    })
+}
