@@ -227,6 +227,21 @@ where
         &mut self,
         tokens: &[u32],
         n: usize,
+        on_token: impl FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<usize, B> {
+        self.generate_in_runs(tokens, n, u32::MAX, on_token)
+    }
+
+    /// [`CoreDriver::generate`], with the core let off for at most `run` choices at
+    /// a time: its budget is a register of 32 bits, and `n` may be more.
+    ///
+    /// # Errors
+    /// If a token does not exist or the core fails.
+    pub fn generate_in_runs(
+        &mut self,
+        tokens: &[u32],
+        n: usize,
+        run: u32,
         mut on_token: impl FnMut(u32) -> ControlFlow<()>,
     ) -> Result<usize, B> {
         self.check_tokens(tokens)?;
@@ -239,16 +254,24 @@ where
         if !prompt.is_empty() {
             self.prefill(prompt)?;
         }
-        self.core.start(last, n as u32)?;
-        for done in 1..=n {
-            let token = self.poll(Driver::take)?;
-            let flow = on_token(token);
-            if Some(token) == stop {
-                return Ok(done);
-            }
-            if flow.is_break() {
-                self.halt()?;
-                return Ok(done);
+        let mut token = last;
+        let mut done = 0;
+        while done < n {
+            let run = u32::try_from(n - done)
+                .map_or(run, |left| left.min(run))
+                .max(1);
+            self.core.start(token, run)?;
+            for _ in 0..run {
+                token = self.poll(Driver::take)?;
+                done += 1;
+                let flow = on_token(token);
+                if Some(token) == stop {
+                    return Ok(done);
+                }
+                if flow.is_break() {
+                    self.halt()?;
+                    return Ok(done);
+                }
             }
         }
         Ok(n)

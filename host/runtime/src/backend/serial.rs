@@ -137,12 +137,24 @@ impl<L: Line> Backend for Board<L> {
         n: usize,
         on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
     ) -> Result<usize, BackendError> {
-        let token = self.token(token)?;
-        let count = u32::try_from(n).unwrap_or(u32::MAX);
-        if count == 0 {
-            return Ok(0);
+        let mut token = self.token(token)?;
+        let mut done = 0;
+        // A run counts in 32 bits.
+        while done < n {
+            let count = u32::try_from(n - done).unwrap_or(u32::MAX);
+            let mut broken = false;
+            let ran = self.client().run(token, count, |chosen| {
+                token = chosen as u16;
+                let flow = on_token(chosen);
+                broken = flow.is_break();
+                flow
+            })?;
+            done += ran as usize;
+            if broken || ran < count {
+                break;
+            }
         }
-        Ok(self.client().run(token, count, on_token)? as usize)
+        Ok(done)
     }
 
     fn logits(&mut self) -> Result<Vec<i32>, BackendError> {
