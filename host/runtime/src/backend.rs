@@ -6,17 +6,20 @@
 
 mod core;
 mod cuda;
+mod serial;
 mod sim;
 mod software;
 
 pub use self::core::Core;
 pub use self::cuda::Cuda;
+pub use self::serial::{on_port, Board};
 pub use self::sim::{simulated, BusError, SimBus};
 pub use self::software::{Engine, Plain, Software};
 
 use crate::cpu::CpuEngine;
 use crate::driver::Counters;
 use annulus_contract::crc::Crc32;
+use crate::serial::{board, SerialError};
 use annulus_contract::sample::Gumbel;
 use annulus_contract::shape::CoreShape;
 use annulus_kernels::device::{CudaError, Device};
@@ -44,6 +47,9 @@ pub enum BackendError {
     /// A trace of a format that the file's name does not tell.
     #[error("{0:?} does not say what kind of trace it is to be: end it in .vcd or .fst")]
     TraceFormat(std::path::PathBuf),
+    /// A board cannot be spoken to, or cannot do it.
+    #[error(transparent)]
+    Serial(SerialError),
     /// The simulated core could not be built.
     #[error(transparent)]
     Sim(#[from] SimError),
@@ -109,9 +115,17 @@ impl Kind {
         matches!(self, Kind::Sim | Kind::Twin | Kind::Serial)
     }
 
-    /// What `auto` stands for, and why: the first of serial, cuda, cpu that is there.
-    pub fn auto() -> (Kind, String) {
-        let no_board = "boards are not built yet";
+    /// What `auto` stands for, and why: the first of serial, cuda, cpu that is there. A port
+    /// that nobody named is a board's only if it says so on the USB; none is written to.
+    pub fn auto(port: Option<&str>) -> (Kind, String) {
+        if let Some(port) = port {
+            return (Kind::Serial, format!("{port} was named"));
+        }
+        let no_board = match board() {
+            Ok(port) => return (Kind::Serial, format!("there is a board on {port}")),
+            Err(SerialError::Several(ports)) => format!("there is more than one board ({ports})"),
+            Err(_) => "no board is plugged in".into(),
+        };
         match Device::open() {
             Ok(device) => (
                 Kind::Cuda,
@@ -176,6 +190,9 @@ pub struct Saved(Box<dyn Any>);
 pub trait Backend {
     /// Which one it is.
     fn kind(&self) -> Kind;
+
+    /// The core behind it, where there is one.
+    fn shape(&self) -> Option<&CoreShape>;
 
     /// Take an image: an empty stream, chosen from greedily, that never stops.
     ///
@@ -263,14 +280,16 @@ pub trait Backend {
 }
 
 /// Open a backend: `core` is the shape of a simulated one, `trace` the file that
-/// its waveforms go to.
+/// its waveforms go to, `port` where a board is.
 ///
 /// # Errors
-/// If this version does not have it, or the simulated core cannot be built.
+/// If this version does not have it, the simulated core cannot be built, or the board
+/// not be spoken to.
 pub fn open(
     kind: Kind,
     core: &CoreShape,
     trace: Option<&Path>,
+    port: Option<&str>,
 ) -> Result<Box<dyn Backend>, BackendError> {
     if trace.is_some() && kind != Kind::Sim {
         return Err(BackendError::NoTrace(kind));
@@ -279,8 +298,9 @@ pub fn open(
         Kind::Cpu => Box::new(Software::<CpuEngine>::new(kind)),
         Kind::Reference => Box::new(Software::<Plain>::new(kind)),
         Kind::Sim => Box::new(simulated(core, trace)?),
+        Kind::Serial => Box::new(on_port(port)?),
         Kind::Cuda => Box::new(Cuda::open()?),
-        Kind::Twin | Kind::Serial => return Err(BackendError::NotBuilt(kind)),
+        Kind::Twin => return Err(BackendError::NotBuilt(kind)),
     })
 }
 

@@ -497,7 +497,7 @@ impl Bench<'_> {
         core: Option<&CoreShape>,
     ) -> Result<Box<dyn Backend>, Boxed> {
         let default = crate::cores::default_core();
-        let mut backend = backend::open(kind, core.unwrap_or(&default), None)?;
+        let mut backend = backend::open(kind, core.unwrap_or(&default), None, None)?;
         backend.load(image)?;
         backend.set_choice(self.choice())?;
         Ok(backend)

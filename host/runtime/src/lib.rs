@@ -13,10 +13,12 @@ pub mod cpu;
 pub mod driver;
 pub mod eval;
 pub mod fetch;
+pub mod flash;
 pub mod generate;
 pub mod lockstep;
 pub mod models;
 pub mod sampling;
+pub mod serial;
 pub mod text;
 
 pub use annulus_contract::shape::CoreShape;

@@ -7,6 +7,7 @@ use annulus_kernels::device::Device;
 use annulus_kernels::engine::{self, Engine, SavedStream, CAPACITY};
 use annulus_kernels::plan::{Mode, Plan};
 use annulus_kernels::program::Program;
+use annulus_contract::shape::CoreShape;
 use annulus_model::image::Image;
 use annulus_model::reference::StepError;
 use std::ops::ControlFlow;
@@ -80,6 +81,10 @@ impl Cuda {
 impl Backend for Cuda {
     fn kind(&self) -> Kind {
         Kind::Cuda
+    }
+
+    fn shape(&self) -> Option<&CoreShape> {
+        None
     }
 
     fn load(&mut self, image: &Image) -> Result<(), BackendError> {
