@@ -318,6 +318,7 @@ impl<
 
         // drain, tail
         self.drain.reset.next = self.registers.reset.val();
+        self.drain.tag_5.next = self.word_5.q.val();
         self.drain.tag.next = self.word_6.q.val();
         self.scales.write_at.next = self.registers.link_at.val().get_bits::<16>(0);
         self.scales.write.next = self.registers.write_scales.val();
@@ -366,8 +367,8 @@ impl<
         } else {
             self.residual.read_at.next = self.registers.link_at.val().get_bits::<11>(2);
         }
-        self.hidden.go.next = self.sequencer.go.val();
-        self.hidden.step.next = self.sequencer.step.val();
+        self.hidden.go.next = self.scan.began.val();
+        self.hidden.step.next = self.scan.step.val();
         self.hidden.pair_tag.next = self.pair_15.q.val();
         self.hidden.y0.next = self.tail.y0.val();
         self.hidden.y1.next = self.tail.y1.val();
@@ -404,8 +405,8 @@ impl<
         self.queries.read_at.next = self.scan.operand_at.val();
 
         // rings
-        self.rings.go.next = self.sequencer.go.val();
-        self.rings.step.next = self.sequencer.step.val();
+        self.rings.go.next = self.scan.began.val();
+        self.rings.step.next = self.scan.step.val();
         self.rings.head_size.next = self.registers.head_size.val();
         self.rings.key_groups.next = self.registers.key_groups.val();
         self.rings.key_group.next = self.conductor.key_group.val();

@@ -8,7 +8,9 @@
 //!
 //! The [`Machine`] fetches instructions, computes addresses and holds the
 //! accumulator; its operands come from the [`Store`], products and shifts from
-//! the [`Scaler`], sums from the [`Array`]. The [`Bus`] writes and reads the same
+//! the [`Scaler`], sums from the [`Array`]. What is done to every element of a
+//! vector, a product and a rounding shift, the [`Tail`] does on the way from the
+//! array, or from a vector, to the machine. The [`Bus`] writes and reads the same
 //! register memory as the microprogram.
 
 pub mod array;
@@ -20,6 +22,7 @@ pub mod mac16;
 pub mod machine;
 pub mod scaler;
 pub mod store;
+pub mod tail;
 
 use annulus_contract::shape::CoreShape;
 use array::Array;
@@ -29,6 +32,7 @@ use machine::Machine;
 use rust_hdl_core::prelude::*;
 use scaler::Scaler;
 use store::Store;
+use tail::Tail;
 
 /// A core of one row. Its ports are those of [`crate::core::Core`].
 #[derive(LogicBlock, Default)]
@@ -56,6 +60,7 @@ pub struct FoldedCore {
     store: Store,
     scaler: Scaler,
     array: Array,
+    tail: Tail,
     checksum: Checksum,
 }
 
@@ -67,6 +72,7 @@ impl FoldedCore {
         core.bus._shape = Some(*shape);
         core.machine._shape = Some(*shape);
         core.store._shape = Some(*shape);
+        core.tail._shape = Some(*shape);
         core.array = Array::new(shape);
         core
     }
@@ -85,6 +91,8 @@ impl Logic for FoldedCore {
         self.store.reset.next = self.bus.reset.val();
         self.scaler.reset.next = self.bus.reset.val();
         self.array.reset.next = self.bus.reset.val();
+        self.tail.clock.next = self.clock.val();
+        self.tail.reset.next = self.bus.reset.val();
 
         // bus
         self.bus.write.next = self.write.val();
@@ -103,7 +111,8 @@ impl Logic for FoldedCore {
         self.bus.busy.next = self.machine.busy.val();
         self.bus.processing.next = self.machine.processing.val();
         self.bus.stop.next = self.machine.stop.val();
-        self.bus.illegal.next = self.machine.illegal.val();
+        self.bus.illegal.next = self.machine.illegal.val() | self.tail.illegal.val();
+        self.bus.accepted.next = self.machine.bus_accepted.val();
         self.bus.bad_step.next = self.machine.bad_step.val();
 
         // machine
@@ -112,11 +121,12 @@ impl Logic for FoldedCore {
         self.machine.link_register.next = self.bus.register.val();
         self.machine.link_read_at.next = self.bus.read_at.val();
         self.machine.operand.next = self.store.operand.val();
-        self.machine.mu.next = self.store.mu.val();
         self.machine.bus_write.next = self.bus.write_register.val();
         self.machine.bus_write_at.next = self.bus.write_at.val();
         self.machine.bus_data.next = self.bus.link_data.val();
+        self.machine.shifting.next = self.scaler.waiting.val();
         self.machine.shifted.next = self.scaler.done.val();
+        self.machine.result_valid.next = self.tail.valid.val();
         self.machine.result.next = self.scaler.result.val();
         self.machine.sum_valid.next = self.array.valid.val();
         self.machine.input_any.next = self.bus.input_any.val();
@@ -140,7 +150,7 @@ impl Logic for FoldedCore {
         self.store.wide.next = self.array.link_found.val();
         self.store.restart.next = self.machine.restart.val();
         self.store.phases_moved.next = self.machine.phases_moved.val();
-        self.store.link_writes.next = self.bus.write_register.val();
+        self.store.link_writes.next = self.machine.bus_accepted.val();
         self.store.write_register.next = self.machine.write_register.val();
         self.store.write_register_at.next = self.machine.write_register_at.val();
         self.store.register_data.next = self.machine.register_data.val();
@@ -149,6 +159,12 @@ impl Logic for FoldedCore {
         self.store.write_logit.next = self.machine.write_logit.val();
         self.store.write_at.next = self.machine.write_at.val();
         self.store.data.next = self.machine.a.val();
+        self.store.narrow.next = self.machine.narrow.val();
+        self.store.reading.next = self.bus.reading.val();
+        self.store.points.next = self.machine.points.val();
+        self.store.result.next = self.tail.result.val();
+        self.store.scale_at.next = self.tail.scale_at.val();
+        self.store.vector_at.next = self.tail.vector_at.val();
         self.store.link_gains.next = self.bus.write_gains.val();
         self.store.link_key_scales.next = self.bus.write_key_scales.val();
         self.store.link_steps.next = self.bus.write_steps.val();
@@ -173,7 +189,9 @@ impl Logic for FoldedCore {
         self.array.set_skip.next = self.machine.set_skip.val();
         self.array.go.next = self.machine.go.val();
         self.array.data.next = self.machine.a.val();
+        self.array.narrow.next = self.machine.narrow.val().get_bits::<8>(0);
         self.array.take.next = self.machine.take.val();
+        self.array.tail_take.next = self.tail.take_sum.val();
         self.array.write_mantissa.next = self.machine.write_mantissa.val();
         self.array.mantissa_at.next = self.machine.write_at.val();
         self.array.write_byte.next = self.machine.write_byte.val();
@@ -183,6 +201,22 @@ impl Logic for FoldedCore {
         self.array.link_at.next = self.bus.link_at.val();
         self.array.link_lane.next = self.bus.link_lane.val();
         self.array.link_data.next = self.bus.link_data.val();
+
+        // tail
+        self.tail.go.next = self.machine.go.val();
+        self.tail.set_factor.next = self.machine.set_factor.val();
+        self.tail.set_bias.next = self.machine.set_bias.val();
+        self.tail.set_scales.next = self.machine.set_scales.val();
+        self.tail.set_source.next = self.machine.set_source.val();
+        self.tail.data.next = self.machine.a.val();
+        self.tail.reading.next = self.bus.reading.val();
+        self.tail.points.next = self.machine.points.val();
+        self.tail.sum.next = self.array.sum.val();
+        self.tail.sum_valid.next = self.array.valid.val();
+        self.tail.row_scale.next = self.store.row_scale_byte.val();
+        self.tail.key_scale.next = self.store.key_scale.val();
+        self.tail.element.next = self.store.element.val();
+        self.tail.take.next = self.machine.take_result.val();
 
         // checksum
         self.checksum.clear.next = self.bus.clear_crc.val();

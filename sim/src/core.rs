@@ -2,6 +2,7 @@
 
 use crate::verilated::{Build, Design, Model, Port, Progress, SimError};
 use annulus_contract::shape::CoreShape;
+use std::path::Path;
 
 /// The generated Verilog of the core of this shape.
 ///
@@ -39,6 +40,11 @@ impl CoreDesign {
     /// No core has this number of rows, Verilator is missing, or it refused the design.
     pub fn build(shape: &CoreShape, progress: &mut dyn FnMut(Progress)) -> Result<Self, SimError> {
         Self::build_with(shape, progress, |build| build)
+    }
+
+    /// The Verilog as it was built: what the lines of a coverage file refer to.
+    pub fn source(&self) -> &Path {
+        self.design.source()
     }
 
     /// The same with options, such as a trace or coverage.

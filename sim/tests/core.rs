@@ -9,6 +9,7 @@ use annulus_model::quant::QuantModel;
 use annulus_model::random::{Rng, Shape};
 use annulus_model::reference::Reference;
 use annulus_sim::core::{CoreDesign, SimCore};
+use annulus_sim::verilated::{Coverage, CoverageKind};
 
 /// More than any token of these models takes.
 const LIMIT: u64 = 1_000_000;
@@ -116,4 +117,67 @@ fn random_models_on_16_lanes() {
 #[test]
 fn random_models_on_128_lanes() {
     random_models(128, 300..330);
+}
+
+/// What the random models leave untouched of the Verilog, as a list to read.
+#[test]
+#[ignore = "minutes; ./x test --full"]
+fn coverage_on_16_lanes() {
+    let shape = shape::with_lanes(16).expect("a preset");
+    let design = CoreDesign::build_with(&shape, &mut |_| (), |build| build.coverage(true))
+        .expect("the core builds");
+    let mut core = design.instance();
+    for seed in 200..230 {
+        let mut rng = Rng::new(seed);
+        let model = Shape::random(&mut rng).model(seed);
+        let window = rng.within(1, 12) as usize;
+        let sinks = rng.within(0, window as i32 - 1) as usize;
+        let shape = shape::with_lanes(16).expect("a preset");
+        let image = compile(&model, &shape, window, sinks).expect("the model fits");
+        // Half of them choose their own tokens, at a temperature.
+        if rng.one_in(2) {
+            compare(&mut core, 16, &model, window, sinks, 2 * window + 3, seed);
+            continue;
+        }
+        load(&mut core, &image);
+        for (register, value) in [
+            (regs::TEMPERATURE, 300),
+            (regs::KEY0, rng.bits()),
+            (regs::KEY1, rng.bits()),
+            (regs::RESTART, 3 | 1 << 31),
+            (regs::STOP, 5 | 1 << 31),
+            (regs::TOKEN_IN, 1),
+            (regs::BUDGET, 30),
+        ] {
+            core.write(register, value);
+        }
+        while core.run_until_chosen(LIMIT) {
+            core.read(regs::TOKEN_OUT);
+        }
+        for register in 0..=u8::MAX {
+            core.read(register);
+        }
+        core.write(regs::TEMPERATURE, 0);
+        core.write(regs::RESTART, 0);
+        core.write(regs::STOP, 0);
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("coverage.dat");
+    core.model().write_coverage(&file).expect("a file");
+    let coverage = Coverage::read(&file).expect("records");
+    let source = std::fs::read_to_string(design.source()).expect("the Verilog");
+    let source: Vec<&str> = source.lines().collect();
+    let lines = coverage.missed().filter(|p| p.kind == CoverageKind::Line);
+    let mut missed: Vec<_> = lines.map(|p| (p.line, p.comment.as_str())).collect();
+    missed.sort_unstable();
+    missed.dedup();
+    for (line, comment) in missed {
+        println!("not reached, {comment}: {}", source[line - 1].trim());
+    }
+    for (kind, least) in [(CoverageKind::Line, 0.98), (CoverageKind::Toggle, 0.85)] {
+        let (reached, all) = coverage.reached(kind);
+        let share = reached as f64 / all as f64;
+        println!("{kind:?}: {reached} of {all}, {:.1}%", 100.0 * share);
+        assert!(share >= least, "{kind:?} coverage of {share}");
+    }
 }

@@ -1,20 +1,24 @@
-//! Mutation test: every planted fault of the core ([`annulus_hdl::faults`]) is
-//! caught by one of the trials below, and the core without a fault passes all.
+//! Mutation test: every planted fault of a wide core and of the folded core
+//! ([`annulus_hdl::faults`]) is caught by one of the trials below, and the core without
+//! a fault passes all.
 //!
-//! A trial drives a core over its bus and holds it to the integer reference. One
-//! verilated core has all faults in it. `docs/mutations.md` says what caught what;
+//! A trial drives a core over its bus and holds it to the integer reference; what the
+//! core lacks (it says so itself) the trial's model does without. One verilated core has
+//! all faults of its kind in it. `docs/mutations.md` says what caught what;
 //! with `UPDATE=1` in the environment the test writes it anew.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 
 use annulus_contract::crc::Crc32;
-use annulus_contract::regs::{self, control, region, status};
+use annulus_contract::error;
+use annulus_contract::regs::{self, control, feature, region, status};
 use annulus_contract::sample::{greedy, Key};
+use annulus_contract::shape::{self, CoreShape};
 use annulus_contract::step::{Kind, Step};
-use annulus_contract::{error, shape};
 use annulus_hdl::faults;
 use annulus_model::compile::compile;
 use annulus_model::image::Image;
@@ -24,13 +28,34 @@ use annulus_model::sampler::Sampler;
 use annulus_sim::core::{CoreDesign, SimCore};
 use annulus_sim::verilated::Build;
 
-const LANES: u32 = 64;
-
-/// Far more cycles than any token of these models takes.
+/// Far more cycles than any token of these models takes on a wide core.
 const TOKEN: u64 = 20_000;
 
-/// More cycles than it takes to fill the output queue, and to go on for a while.
+/// More cycles than a wide core takes to fill the output queue, and to go on for a while.
 const LONG: u64 = 40_000;
+
+/// What the core says of itself.
+fn shape_of(core: &mut SimCore) -> CoreShape {
+    CoreShape::read(|register| Ok::<_, Infallible>(core.read(register))).expect("a core answers")
+}
+
+/// How much longer than a wide core this one may take.
+fn slowness(core: &mut SimCore) -> u64 {
+    if shape_of(core).rows == 1 {
+        20
+    } else {
+        1
+    }
+}
+
+/// This shape as the core can run it.
+fn runnable(shape: &Shape, core: &CoreShape) -> Shape {
+    Shape {
+        hadamard: shape.hadamard && core.has(feature::HADAMARD),
+        head_size: shape.head_size.min(core.max_head as usize),
+        ..*shape
+    }
+}
 
 /// Tokens that fit the output queue.
 const QUEUE: usize = 16;
@@ -44,6 +69,7 @@ fn expect(check: &'static str, holds: bool) -> Verdict {
 
 /// A model on a core, with the reference beside it.
 struct Stream {
+    slowness: u64,
     image: Image,
     reference: Reference,
     /// Of all logits so far.
@@ -54,11 +80,13 @@ struct Stream {
 
 impl Stream {
     fn new(core: &mut SimCore, shape: &Shape, window: usize, sinks: usize) -> Self {
-        let model = shape.model(1);
-        let preset = shape::with_lanes(LANES).expect("a preset");
+        let preset = shape_of(core);
+        let model = runnable(shape, &preset).model(1);
+        let sinks = if preset.has(feature::SINKS) { sinks } else { 0 };
         let image = compile(&model, &preset, window, sinks).expect("the model fits");
         let reference = Reference::new(&model, window, sinks).expect("a legal ring");
         let mut stream = Stream {
+            slowness: slowness(core),
             image,
             reference,
             crc: Crc32::new(),
@@ -90,7 +118,7 @@ impl Stream {
     /// One token whose logits are wanted: they and the greedy choice are right.
     fn step(&mut self, core: &mut SimCore, token: u32) -> Verdict {
         core.write(regs::TOKEN_IN, token);
-        expect("hang", core.run_until_idle(TOKEN))?;
+        expect("hang", core.run_until_idle(self.slowness * TOKEN))?;
         let logits = self.reference.step(token).expect("legal shifts");
         self.crc.update_logits(logits);
         self.logits = logits.iter().map(|&logit| logit as u32).collect();
@@ -103,7 +131,7 @@ impl Stream {
     /// One token of a prompt: nothing is chosen, no logits are made.
     fn step_silent(&mut self, core: &mut SimCore, token: u32) -> Verdict {
         core.write(regs::TOKEN_IN, token | 1 << 31);
-        expect("hang", core.run_until_idle(TOKEN))?;
+        expect("hang", core.run_until_idle(self.slowness * TOKEN))?;
         self.reference.step_silent(token).expect("legal shifts");
         expect("status", core.read(regs::STATUS) == 0)?;
         expect(
@@ -153,7 +181,7 @@ impl Stream {
             self.crc.update_logits(logits);
             token = sampler.choose(logits);
             chosen.push(token);
-            expect("hang", core.run_until_chosen(TOKEN))?;
+            expect("hang", core.run_until_chosen(self.slowness * TOKEN))?;
             expect("choice", core.read(regs::TOKEN_OUT) == 1 << 31 | token)?;
             if restart == 1 << 31 | token {
                 self.reference.reset();
@@ -164,7 +192,7 @@ impl Stream {
 
     /// The core comes to rest with so many tokens chosen and so much of its budget left.
     fn rest(&self, core: &mut SimCore, chosen: usize, left: u32, status: u32) -> Verdict {
-        core.model().run(TOKEN);
+        core.model().run(self.slowness * TOKEN);
         expect("status", core.read(regs::STATUS) == status)?;
         expect("samples", core.read(regs::SAMPLES) == chosen as u32)?;
         expect("budget", core.read(regs::BUDGET) == left)?;
@@ -427,7 +455,7 @@ fn slow_reader(core: &mut SimCore) -> Verdict {
     let mut sampler = sampler(core);
     core.write(regs::BUDGET, 49);
     core.write(regs::TOKEN_IN, 3);
-    core.model().run(LONG);
+    core.model().run(stream.slowness * LONG);
     expect("samples", core.read(regs::SAMPLES) as usize == QUEUE)?;
     expect("status", core.read(regs::STATUS) == status::OUTPUT)?;
     stream.choices(core, &mut sampler, 3, 50)?;
@@ -444,7 +472,7 @@ fn prompt(core: &mut SimCore) -> Verdict {
         stream.reference.step_silent(token).expect("legal shifts");
     }
     core.write(regs::TOKEN_IN, 12);
-    expect("hang", core.run_until_chosen(12 * TOKEN))?;
+    expect("hang", core.run_until_chosen(12 * stream.slowness * TOKEN))?;
     stream.choices(core, &mut sampler, 12, 6)?;
     stream.rest(core, 6, 0, 0)?;
     stream.place(core)
@@ -469,7 +497,7 @@ fn reset(core: &mut SimCore) -> Verdict {
     let mut stream = Stream::new(core, &GROUPED, 9, 0);
     for cycles in (0..600).step_by(7) {
         core.write(regs::TOKEN_IN, 2);
-        core.model().run(cycles);
+        core.model().run(stream.slowness * cycles);
         stream.reset(core);
         stream.step(core, 3)?;
         stream.reset(core);
@@ -480,8 +508,9 @@ fn reset(core: &mut SimCore) -> Verdict {
 /// Misuse and broken images are reported, and a reset makes up for them.
 fn errors(core: &mut SimCore) -> Verdict {
     let mut stream = Stream::new(core, &QUICK, 5, 0);
+    let slowness = stream.slowness;
     let reported = |core: &mut SimCore, error| {
-        core.model().run(LONG);
+        core.model().run(slowness * LONG);
         expect("errors", core.read(regs::ERROR) == error)?;
         expect("status", core.read(regs::STATUS) & status::BUSY == 0)
     };
@@ -546,19 +575,49 @@ const TRIALS: &[Trial] = &[
     ("reset", reset),
 ];
 
+/// The same for a core without sinks and without heads of more than 16.
+const FOLDED_TRIALS: &[Trial] = &[
+    ("head sizes of 2", |core| logits(core, &SMALL_HEADS, 1, 0)),
+    ("grouped heads", |core| logits(core, &GROUPED, 21, 0)),
+    ("learned positions", |core| logits(core, &LEARNED, 11, 0)),
+    ("saturating", |core| logits(core, &SATURATING, 10, 0)),
+    ("generation", generation),
+    ("stop token", stop),
+    ("restart token", |core| restart(core, &QUICK, 6, 0)),
+    ("restart token, learned positions", |core| {
+        restart(core, &LEARNED, 6, 0)
+    }),
+    ("slow reader", slow_reader),
+    ("prompt", prompt),
+    ("save and restore", save_and_restore),
+    ("errors", errors),
+    ("reset", reset),
+];
+
 /// The first trial that fails, and its check.
-fn caught(core: &mut SimCore) -> Option<(&'static str, &'static str)> {
-    TRIALS
+fn caught(core: &mut SimCore, trials: &[Trial]) -> Option<(&'static str, &'static str)> {
+    trials
         .iter()
         .find_map(|(name, trial)| Some((*name, trial(core).err()?)))
 }
 
 #[test]
 fn every_planted_fault_is_caught() {
-    let shape = shape::with_lanes(LANES).expect("a preset");
+    all_are_caught(64, TRIALS, 30);
+}
+
+#[test]
+fn every_planted_fault_of_the_folded_core_is_caught() {
+    all_are_caught(8, FOLDED_TRIALS, 15);
+}
+
+/// Holds the core of so many lanes with each of its faults, `least` or more, to the trials, and
+/// the page to what they found.
+fn all_are_caught(lanes: u32, trials: &[Trial], least: usize) {
+    let shape = shape::with_lanes(lanes).expect("a preset");
     let (verilog, faults) = annulus_hdl::faulty_core_verilog(&shape).expect("a core");
-    let design = CoreDesign::of_build(&Build::new("mutants", &verilog), &mut |_| ())
-        .expect("the core builds");
+    let build = Build::new(&format!("mutants{lanes}"), &verilog);
+    let design = CoreDesign::of_build(&build, &mut |_| ()).expect("the core builds");
     let mutant = |number: usize| {
         let mut core = design.instance();
         let port = core
@@ -566,7 +625,7 @@ fn every_planted_fault_is_caught() {
             .port(faults::INPUT)
             .expect("the input that chooses a fault");
         core.model().poke(port, number as u64);
-        caught(&mut core)
+        caught(&mut core, trials)
     };
     assert_eq!(mutant(0), None, "the core without a fault");
 
@@ -586,7 +645,7 @@ fn every_planted_fault_is_caught() {
         }
     });
 
-    let mut table = HEAD.to_owned();
+    let mut table = COLUMNS.to_owned();
     let mut survivors = vec![];
     for (at, (fault, result)) in faults
         .iter()
@@ -613,26 +672,44 @@ fn every_planted_fault_is_caught() {
         survivors.len(),
         survivors.join("\n")
     );
-    assert!(faults.len() >= 30, "only {} faults", faults.len());
+    assert!(faults.len() >= least, "only {} faults", faults.len());
 
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/mutations.md");
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&page, &table).expect("the page can be written");
-    }
     let written = std::fs::read_to_string(&page).unwrap_or_default();
-    assert!(
-        written == table,
-        "docs/mutations.md is not current: UPDATE=1 writes it"
-    );
+    let sections: Vec<_> = written.split("\n## ").skip(1).collect();
+    let section = |of: u32| {
+        let title = format!("{of} lanes\n\n");
+        let found = sections.iter().find_map(|s| s.strip_prefix(title.as_str()));
+        found.unwrap_or_default().trim_end().to_owned()
+    };
+    if std::env::var_os("UPDATE").is_some() {
+        let mut text = HEAD.to_owned();
+        for of in [64, 8] {
+            let body = if of == lanes {
+                table.clone()
+            } else {
+                section(of)
+            };
+            write!(text, "\n## {of} lanes\n\n{}\n", body.trim_end()).expect("a string grows");
+        }
+        std::fs::write(&page, text).expect("the page can be written");
+    } else {
+        assert!(
+            section(lanes) == table.trim_end(),
+            "docs/mutations.md is not current: UPDATE=1 writes it"
+        );
+    }
 }
 
 const HEAD: &str = "# Mutations
 
-Faults planted in the core, and the check that catches each. The list is made from the Verilog's own
-text (`hdl/src/faults.rs` says how a fault is written), the table by `sim/tests/mutants.rs`, which
-fails if a fault survives. All faults are in one simulated core of 64 lanes; an input of that core
+Faults planted in two cores, and the check that catches each. The lists are made from the Verilog's
+own text (`hdl/src/faults.rs` says how a fault is written), the tables by `sim/tests/mutants.rs`,
+which fails if a fault survives. All faults of a core are in one simulated core; an input of it
 chooses one. The check that is named is the first to fail; most faults fail many.
+";
 
+const COLUMNS: &str = "\
 | | unit | fault | caught by |
 | --- | --- | --- | --- |
 ";

@@ -77,7 +77,7 @@ fn is_sound(log: &str) {
 
 /// The memories and what each becomes: block RAM, or LUT RAM.
 const MEMORIES: [(&str, &str); 16] = [
-    ("memory.mem", "DP16KD"),
+    ("memory.mem_0", "DP16KD"),
     ("scales.mem", "DP16KD"),
     ("scores.key_scales", "DP16KD"),
     ("sequencer.mem", "PDPW16KD"),

@@ -3,7 +3,8 @@ use rust_hdl_core::prelude::*;
 
 leaf! {
     /// Sum of eight signed byte products: operands, products, then a tree of
-    /// three levels, each with its register. Eight multipliers.
+    /// three levels, each with its register. Eight multipliers, each with operands of
+    /// its own: rows share theirs, and one register for all would lie far from most.
     pub struct Dot8 {
         in clock: Clock,
         /// Eight int8, the first in the low byte.
@@ -23,7 +24,7 @@ generate
     for (i = 0; i < 8; i = i + 1) begin : lane
         reg signed [7:0] rx, rw;
         reg signed [15:0] rp;
-        always @(posedge clock) begin
+        (* keep *) always @(posedge clock) begin
             rx <= x[8*i +: 8];
             rw <= w[8*i +: 8];
             rp <= rx * rw;

@@ -9,7 +9,7 @@ leaf! {
     ///
     /// 205x = 256x - 17 (3x), 171x = 256x - 17 (5x), 146x = 128x + 2 (9x).
     ///
-    /// Then the shift by fours, keeping a bit below the point; the shift by ones,
+    /// The adders have a stage each. Then the shift by fours, keeping a bit below the point; the shift by ones,
     /// round and clamp.
     pub struct Encode8 {
         in clock: Clock,
@@ -27,13 +27,16 @@ leaf! {
 }
 
 const TEXT: &str = "reg [1:0] code;
-reg [3:0] e1, e2;
+reg [3:0] e1, e2, e3;
+reg minus;
 reg [1:0] ones;
 always @(posedge clock) begin
     code <= mu;
+    minus <= ~code[1];
     e1 <= e[3:0];
     e2 <= e1;
-    ones <= e2[1:0];
+    e3 <= e2;
+    ones <= e3[1:0];
 end
 genvar i;
 generate
@@ -43,17 +46,18 @@ generate
         reg [25:0] odd;
         reg [21:0] x1;
         wire [29:0] long = {{4{odd[25]}}, odd};
-        wire [29:0] part = long + (code[1] ? long : long << 4);
-        wire [29:0] most = code[1] ? {x1[21], x1, 7'd0} : {x1, 8'd0};
+        reg [29:0] part, most;
         // The column below the point makes the carry of a subtraction.
-        wire [30:0] sum = {most, 1'b1} + {part ^ {30{~code[1]}}, ~code[1]};
+        wire [30:0] sum = {most, 1'b1} + {part ^ {30{minus}}, minus};
         reg [29:0] product;
-        wire [23:0] whole = $signed(product[29:6]) >>> {e2[3:2], 2'd0};
+        wire [23:0] whole = $signed(product[29:6]) >>> {e3[3:2], 2'd0};
         reg [11:0] coarse;
         wire [11:0] fine = $signed(coarse) >>> ones;
         always @(posedge clock) begin
             x1 <= x[22*i +: 22];
             odd <= mu == 2'd3 ? 26'd0 : wide + multiple;
+            part <= long + (code[1] ? long : long << 4);
+            most <= code[1] ? {x1[21], x1, 7'd0} : {x1, 8'd0};
             product <= sum[30:1];
             coarse <= whole[11:0];
             m[8*i +: 8] <= round_sat(fine[8:0]);
@@ -64,7 +68,7 @@ endgenerate
 
 impl Encode8 {
     /// Clock edges from input to output.
-    pub const LATENCY: usize = 4;
+    pub const LATENCY: usize = 5;
 
     /// The mantissas, of eight bits.
     pub fn model(x: [i32; 8], scale: Scale) -> [i8; 8] {

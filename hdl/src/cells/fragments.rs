@@ -79,6 +79,9 @@ wire [{}:0] {to} = {to}_line[{top}:{last}];
 
 /// Shifts out leading zeros: where the first `step` bits are zero they go, for
 /// every step in turn. Wires `to`, as wide as `from`, and `taken`, a bit a step.
+///
+/// Steps are multiples of the last. Whether a group of so many bits holds a one is found
+/// for all groups at once; what is decided then waits for no wide OR.
 pub(super) fn left_justify(
     from: &str,
     to: &str,
@@ -86,15 +89,32 @@ pub(super) fn left_justify(
     bits: usize,
     steps: &[usize],
 ) -> String {
-    let (top, last) = (bits - 1, steps.len() - 1);
-    let mut text = format!("wire [{last}:0] {taken};\nwire [{top}:0] {to}_0 = {from};\n");
+    let (top, last, unit) = (bits - 1, steps.len() - 1, steps[steps.len() - 1]);
+    let groups = bits.div_ceil(unit);
+    let highest = groups - 1;
+    let mut text = format!(
+        "wire [{last}:0] {taken};\nwire [{top}:0] {to}_0 = {from};\nwire [{highest}:0] {to}_any_0;\n"
+    );
+    for group in 0..groups {
+        let above = bits - unit * group;
+        let low = above.saturating_sub(unit);
+        text += &format!(
+            "assign {to}_any_0[{}] = |{to}_0[{}:{low}];\n",
+            highest - group,
+            above - 1
+        );
+    }
     for (i, step) in steps.iter().enumerate() {
         let (bit, low, y) = (last - i, bits - step, i + 1);
+        let few = step / unit;
+        let rest = groups - few;
         text += &format!(
-            "assign {taken}[{bit}] = ~|{to}_{i}[{top}:{low}];
+            "assign {taken}[{bit}] = ~|{to}_any_{i}[{highest}:{rest}];
 wire [{top}:0] {to}_{y} = {taken}[{bit}] ? {{{to}_{i}[{}:0], {step}'d0}} : {to}_{i};
+wire [{highest}:0] {to}_any_{y} = {taken}[{bit}] ? {{{to}_any_{i}[{}:0], {few}'d0}} : {to}_any_{i};
 ",
-            low - 1
+            low - 1,
+            rest - 1
         );
     }
     text + &format!("wire [{top}:0] {to} = {to}_{};\n", steps.len())

@@ -6,7 +6,7 @@ use rust_hdl_core::prelude::*;
 
 leaf! {
     /// Gumbel noise of symbol `i` at a step. Stages: eight rounds of the
-    /// generator; leading zeros go, 16 to 4; 2 and 1, and the table; product;
+    /// generator; leading zeros go, 16 to 4; 2 and 1; table; product;
     /// interpolation. One multiplier.
     pub struct Gumbel {
         in clock: Clock,
@@ -63,7 +63,8 @@ fn rounds() -> String {
 }
 
 const TEXT: &str = "reg [2:0] fours_late;
-wire [5:0] n = {1'b0, fours_late, 2'd0} + {4'd0, ones[2], 1'b0} + {5'd0, ones[1]} + {5'd0, ones[0]};
+reg [5:0] n;
+reg [12:0] rest;
 wire [2:0] segment = |n[5:3] ? 3'd7 : n[2:0];
 reg [15:0] here;
 reg [11:0] slope;
@@ -75,8 +76,10 @@ wire [25:0] sum = {base, 8'd128} + {{5{product[20]}}, product};
 always @(posedge clock) begin
     roughly <= v_by_4;
     fours_late <= fours;
-    {here, slope} <= octaves[{~segment, w[31:27]}];
-    fraction <= w[26:19];
+    n <= {1'b0, fours_late, 2'd0} + {4'd0, ones[2], 1'b0} + {5'd0, ones[1]} + {5'd0, ones[0]};
+    rest <= w[31:19];
+    {here, slope} <= octaves[{~segment, rest[12:8]}];
+    fraction <= rest[7:0];
     beyond <= |n[5:3] ? n[4:0] - 5'd7 : 5'd0;
     product <= $signed(slope) * $signed({1'b0, fraction});
     base <= {{2{here[15]}}, here} + {2'd0, beyond, 11'd0};
@@ -86,7 +89,7 @@ end
 
 impl Gumbel {
     /// Clock edges from input to output.
-    pub const LATENCY: usize = 12;
+    pub const LATENCY: usize = 13;
 
     /// The noise.
     pub fn model(key: Key, step: u32, i: u32) -> i32 {

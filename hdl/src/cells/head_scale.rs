@@ -1,4 +1,3 @@
-use super::fragments::left_justify;
 use crate::leaf;
 use annulus_contract::block::{bfp_scale, Scale, MANTISSA_BITS};
 use rust_hdl_core::prelude::*;
@@ -16,15 +15,28 @@ leaf! {
         /// `mu - 5`, unsigned.
         out mu: Bits<2>,
     }
-    // The appended one ends the search where e is 0.
-    verilog(_this) { left_justify("{max[20:7], 1'b1}", "justified", "zeros", 15, &[8, 4, 2, 1]) + TEXT }
+    verilog(_this) { TEXT.into() }
 }
 
-const TEXT: &str = "reg [3:0] exponent;
+/// The exponent is the place of the highest one: the group of four that holds it, its place
+/// there. The appended one ends the search where e is 0.
+const TEXT: &str = "function [1:0] highest(input [3:0] four);
+    highest = {|four[3:2], four[3] || (four[1] && !four[2])};
+endfunction
+wire [15:0] v = {1'b0, max[20:7], 1'b1};
+wire [1:0] group = |v[15:12] ? 2'd3 : |v[11:8] ? 2'd2 : {1'b0, |v[7:4]};
+reg [1:0] ones_place;
+always @(*) case (group)
+    2'd3: ones_place = highest(v[15:12]);
+    2'd2: ones_place = highest(v[11:8]);
+    2'd1: ones_place = highest(v[7:4]);
+    2'd0: ones_place = highest(v[3:0]);
+endcase
+reg [3:0] exponent;
 reg [20:0] less;
 wire [23:0] scaled = {less, 3'd7} >> exponent;
 always @(posedge clock) begin
-    exponent <= 4'd14 - zeros;
+    exponent <= {group, ones_place};
     less <= max - 21'd1;
     e <= {1'b0, exponent};
     if (exponent == 4'd0) mu <= 2'd3;

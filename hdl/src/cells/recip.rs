@@ -5,8 +5,8 @@ use annulus_contract::tables::RECIP;
 use rust_hdl_core::prelude::*;
 
 leaf! {
-    /// Reciprocal, `1 / Z ~ r * 2^-(16 + z)`. Stages: leading zeros go, 16 and
-    /// 8; 4 to 1, and the table; product; interpolation.
+    /// Reciprocal, `1 / Z ~ r * 2^-(16 + z)`. Stages: leading zeros go, 16 to
+    /// 4; 2 and 1, and the table; product; interpolation.
     pub struct Recip {
         in clock: Clock,
         /// Unsigned, not 0.
@@ -19,15 +19,15 @@ leaf! {
     verilog(_this) {
         let segments = RECIP.windows(2).map(|s| (s[0] as u64) << 11 | (s[0] - s[1]) as u64);
         rom("inverse", 28, segments)
-            + &left_justify("z_in", "z_by_8", "eights", 18, &[16, 8])
+            + &left_justify("z_in", "z_by_4", "fours", 18, &[16, 8, 4])
             + "reg [17:0] roughly;\n"
-            + &left_justify("roughly", "u", "ones", 18, &[4, 2, 1])
+            + &left_justify("roughly", "u", "ones", 18, &[2, 1])
             + TEXT
     }
 }
 
 /// `here - ((p + 512) >> 10)` is `(1024 here + 511 - p) >> 10`: one adder.
-const TEXT: &str = "reg [1:0] eights_late;
+const TEXT: &str = "reg [2:0] fours_late;
 reg [4:0] zeros, zeros2;
 reg [16:0] here, base;
 reg [10:0] slope;
@@ -35,11 +35,11 @@ reg [9:0] fraction;
 reg [20:0] step;
 wire [26:0] sum = {base, «the reciprocal is not rounded: 10'd511 → 10'd0»} - {6'd0, step};
 always @(posedge clock) begin
-    roughly <= z_by_8;
-    eights_late <= eights;
+    roughly <= z_by_4;
+    fours_late <= fours;
     {here, slope} <= inverse[u[16:12]];
     fraction <= u[11:2];
-    zeros <= {eights_late, ones};
+    zeros <= {fours_late, ones};
     step <= slope * fraction;
     base <= here;
     zeros2 <= zeros;

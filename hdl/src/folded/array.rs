@@ -24,9 +24,13 @@ leaf! {
         in set_skip: Bit,
         in go: Bit,
         in data: Bits<32>,
+        /// The machine's data as a byte.
+        in narrow: Bits<8>,
         out sum: Bits<32>,
         out valid: Bit,
+        /// The machine, or the tail, takes it.
         in take: Bit,
+        in tail_take: Bit,
         // a mantissa; a byte of the wide memory
         in write_mantissa: Bit,
         in mantissa_at: Bits<16>,
@@ -82,15 +86,15 @@ reg [9:0] words, left;
 reg active, waiting;
 wire first = left == words;
 wire last = left == 1;
-wire issue = active && !write_byte && !(last && waiting);
+wire issue = active && !write_byte && !(last && «a sum is overwritten before it is taken: waiting → 1'b0»);
 // words: {first, last, valid} on their way through the array
 reg [2:0] tag_1, tag_2, tag_3, tag_4, tag_5;
 reg [31:0] total;
 wire signed [18:0] dot = products$sum;
-wire [31:0] total_now = (tag_5[2] ? 32'd0 : total) + {{13{dot[18]}}, dot};
+wire [31:0] total_now = («sums go on from the row before: tag_5[2] → 1'b0» ? 32'd0 : total) + {{13{dot[18]}}, dot};
 always @(posedge clock) begin
     if (issue) begin
-        at <= at + (last ? skip[A-1:0] : {A{1'b0}}) + 1'b1;
+        at <= at + («rows of values follow each other without their gap: last → 1'b0» ? skip[A-1:0] : {A{1'b0}}) + 1'b1;
         with_at <= last ? first_with : with_at + 1'b1;
         left <= last ? words : left - 10'd1;
     end
@@ -105,7 +109,7 @@ always @(posedge clock) begin
         valid <= 1;
     end
     if (issue && last) waiting <= 1;
-    if (take) begin
+    if (take || tail_take) begin
         valid <= 0;
         waiting <= 0;
     end
@@ -133,7 +137,7 @@ end
 reg [63:0] x;
 always @(posedge clock) begin
     for (i = 0; i < 8; i = i + 1)
-        if (write_mantissa && mantissa_at[2:0] == i) mantissas[mantissa_at[XA+2:3]][8*i +: 8] <= data[7:0];
+        if (write_mantissa && mantissa_at[2:0] == i) mantissas[mantissa_at[XA+2:3]][8*i +: 8] <= narrow;
     x <= mantissas[with_at];
 end
 
@@ -141,7 +145,7 @@ reg link_upper;
 always @(posedge clock) link_upper <= link_lane[0];
 always @(*) memory$clock = clock;
 always @(*) memory$at = write_byte ? byte_at[22:3] : processing ? {{(20-A){1'b0}}, at} : link_at;
-always @(*) memory$data = write_byte ? {8{data[7:0]}} : {2{link_data}};
+always @(*) memory$data = write_byte ? {8{narrow}} : {2{link_data}};
 always @(*) memory$write = write_byte ? 8'd1 << byte_at[2:0] : link_write ? {{4{link_lane[0]}}, {4{~link_lane[0]}}} : 8'd0;
 always @(*) link_found = link_upper ? memory$word[63:32] : memory$word[31:0];
 always @(*) products$clock = clock;
@@ -219,6 +223,6 @@ always @(posedge clock) begin
     pair_1 <= $signed(p[32 +: 16]) + $signed(p[48 +: 16]);
     pair_2 <= $signed(p[64 +: 16]) + $signed(p[80 +: 16]);
     pair_3 <= $signed(p[96 +: 16]) + $signed(p[112 +: 16]);
-    sum <= half_0 + half_1;
+    sum <= «half of the products are left out: half_0 + half_1 → half_0»;
 end
 ";

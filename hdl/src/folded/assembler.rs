@@ -1,21 +1,16 @@
 //! A small assembler for the microprogram of the [machine](super::machine).
 //!
 //! A line holds a label `name:`, a directive or one instruction; `;` starts a
-//! comment. Operands are `name` (a word of the register memory), `name[mu]`
-//! (one of four, by the multiplier of the scale that was read last), `#value`
-//! (a constant, which gets a word of its own), `V[i++]` (a vector memory at a
-//! pointer, which may move on) and a few sources that stand alone (`sum`,
-//! `step3.low`, ...). `.word name count` declares variables and `.macro name` to
-//! `.end` a piece of text to be repeated.
-//!
-//! Where an instruction reads what the one before has just written, but would
-//! be too early in the pipeline, a `nop` goes between them.
+//! comment. Operands are `name` (a word of the register memory), `#value` (a
+//! constant, which gets a word of its own), `V[i++]` (a memory at a pointer,
+//! which may move on) and a few sources that stand alone (`sum`, `step3.low`,
+//! ...). `.word name count` declares variables.
 
 use std::collections::{BTreeMap, HashMap};
 
 /// Instructions with an operand, in the order of their codes.
 const ALU: [&str; 10] = [
-    "ld", "add", "sub", "rsb", "and", "xor", "or", "max", "mul", "mac",
+    "ld", "add", "sub", "rsb", "and", "xor", "prng", "max", "mul", "mac",
 ];
 /// The code of `st`.
 pub const STORE: u16 = 10;
@@ -28,7 +23,7 @@ pub const OTHERS: [&str; 10] = [
 ];
 /// Changes of the accumulator, in the order of their codes.
 pub const CHANGES: [&str; 9] = [
-    "sat8",
+    "noise",
     "sat16",
     "sat24",
     "magnitude",
@@ -39,8 +34,9 @@ pub const CHANGES: [&str; 9] = [
     "half",
 ];
 /// Registers that `set` copies the accumulator to.
-pub const SETS: [&str; 8] = [
-    "count", "wide", "words", "from", "with", "skip", "target", "go",
+pub const SETS: [&str; 13] = [
+    "count", "wide", "words", "from", "with", "skip", "target", "go", "noise", "factor", "bias",
+    "scales", "source",
 ];
 /// Orders to the units around.
 pub const ORDERS: [&str; 12] = [
@@ -56,8 +52,6 @@ pub const BRANCHES: [&str; 12] = [
 pub mod space {
     /// The register memory at the address in the instruction.
     pub const REGISTER: u16 = 0;
-    /// The same, its two low bits replaced by the latest `mu`.
-    pub const BY_MU: u16 = 1;
     /// A word of the current step.
     pub const STEP: u16 = 2;
     /// One of [`super::SOURCES`].
@@ -68,10 +62,8 @@ pub mod space {
     pub const VECTOR: u16 = 5;
     /// Tables.
     pub const TABLE: u16 = 6;
-    /// Key scales; reading one sets `mu`.
+    /// Key scales, to be written.
     pub const KEY_SCALE: u16 = 7;
-    /// Row scales; reading one sets `mu`.
-    pub const ROW_SCALE: u16 = 8;
     /// The oldest input token, or the newest output token.
     pub const QUEUE: u16 = 9;
     /// Mantissas for the array, a byte each.
@@ -93,18 +85,17 @@ pub mod space {
 }
 
 /// Operands without a memory, in the order of their codes.
-pub const SOURCES: [&str; 3] = ["sum", "magnitudes", "cycles"];
+pub const SOURCES: [&str; 6] = ["sum", "magnitudes", "cycles", "tail", "scale", "mu"];
 
 /// What is read of a step's word: all of it, half of it, or ten bits.
 pub const PARTS: [&str; 4] = ["whole", "low", "high", "ten"];
 
 /// A memory reached through a pointer, by the letter that names it.
-const MEMORIES: [(&str, u16); 8] = [
+const MEMORIES: [(&str, u16); 7] = [
     ("R", space::INDIRECT),
     ("V", space::VECTOR),
     ("T", space::TABLE),
     ("K", space::KEY_SCALE),
-    ("S", space::ROW_SCALE),
     ("X", space::MANTISSA),
     ("L", space::LOGIT),
     ("M", space::MEASURED),
@@ -141,7 +132,6 @@ pub fn assemble(
         registers: BTreeMap::new(),
         labels: HashMap::new(),
         jumps: vec![],
-        macros: HashMap::new(),
     };
     assembler.text(source)?;
     if assembler.free > limit {
@@ -161,21 +151,13 @@ struct Assembler<'a> {
     labels: HashMap<String, u16>,
     /// Instructions that await the address of a label.
     jumps: Vec<(usize, String)>,
-    macros: HashMap<String, String>,
 }
 
 impl Assembler<'_> {
     fn text(&mut self, source: &str) -> Result<(), String> {
-        let mut lines = source.lines();
-        while let Some(line) = lines.next() {
+        for line in source.lines() {
             let code = line.split(';').next().unwrap_or("").trim();
-            if let Some(name) = code.strip_prefix(".macro ") {
-                let body: Vec<_> = lines
-                    .by_ref()
-                    .take_while(|line| line.trim() != ".end")
-                    .collect();
-                self.macros.insert(name.trim().into(), body.join("\n"));
-            } else if !code.is_empty() {
+            if !code.is_empty() {
                 self.line(code)
                     .map_err(|error| format!("`{code}`: {error}"))?;
             }
@@ -196,9 +178,6 @@ impl Assembler<'_> {
         }
         let (verb, operand) = code.split_once(' ').unwrap_or((code, ""));
         let operand = operand.trim();
-        if let Some(body) = self.macros.get(verb).cloned() {
-            return self.text(&body);
-        }
         if verb == ".word" {
             return self.declare(operand);
         }
@@ -210,13 +189,6 @@ impl Assembler<'_> {
             return Ok(());
         }
         let word = self.instruction(verb, operand)?;
-        if self
-            .words
-            .last()
-            .is_some_and(|&before| too_early(before, word))
-        {
-            self.words.push(OTHER << 12);
-        }
         self.words.push(word);
         Ok(())
     }
@@ -279,9 +251,6 @@ impl Assembler<'_> {
             _ => {}
         }
         if let Some((name, inside)) = text.strip_suffix(']').and_then(|t| t.split_once('[')) {
-            if inside == "mu" {
-                return Ok(space::BY_MU << 8 | self.register(name)?);
-            }
             let memory = MEMORIES.iter().find(|(letter, _)| *letter == name);
             let pointer = inside.chars().next().and_then(pointer);
             let step = match inside.get(1..) {
@@ -390,46 +359,4 @@ impl Assembler<'_> {
 
 fn pointer(name: char) -> Option<u16> {
     "ijkl".chars().position(|p| p == name).map(|p| p as u16)
-}
-
-/// Whether `word` would read, a cycle after `before`, what that one is writing.
-fn too_early(before: u16, word: u16) -> bool {
-    let reads = word >> 12 < STORE;
-    let (space, argument) = (word >> 8 & 15, word & 255);
-    let points = word >> 12 <= STORE
-        && matches!(
-            space,
-            space::INDIRECT..=space::ROW_SCALE | space::MANTISSA | space::LOGIT | space::MEASURED
-        );
-    let register = |space| {
-        matches!(
-            space,
-            space::REGISTER | space::BY_MU | space::INDIRECT | space::QUEUE
-        )
-    };
-    match before >> 12 {
-        STORE => {
-            let (to, place) = (before >> 8 & 15, before & 255);
-            let vector = |space| matches!(space, space::VECTOR | space::MEASURED);
-            reads
-                && (vector(to) && vector(space)
-                    || to == space::KEY_SCALE && space == to
-                    || register(to)
-                        && register(space)
-                        && (to != space::REGISTER || space != space::REGISTER || place == argument))
-        }
-        OTHER => match (OTHERS[usize::from(before >> 8 & 15)], before & 255) {
-            ("point", pointer) => points && pointer & 3 == argument & 3,
-            ("order", order) => {
-                let order = ORDERS.get(usize::from(order)).copied().unwrap_or("");
-                reads && matches!(order, "first" | "next") && space == space::STEP
-            }
-            _ => false,
-        },
-        alu if alu < STORE => {
-            let scale = matches!(before >> 8 & 15, space::KEY_SCALE | space::ROW_SCALE);
-            scale && word >> 12 <= STORE && space == space::BY_MU
-        }
-        _ => false,
-    }
 }

@@ -14,7 +14,7 @@ use rust_hdl_core::prelude::*;
 
 leaf! {
     /// A bus of 32-bit registers: `write` and `read` are strobes, `ready` answers
-    /// each (one cycle later, or [`READ_CYCLES`] for a read), and only then may the
+    /// each (a cycle or a few later, or [`READ_CYCLES`] for a read), and only then may the
     /// next come. For the time of a read the bus has the memories' read port.
     pub struct Bus {
         in clock: Clock,
@@ -36,6 +36,8 @@ leaf! {
         in found: Bits<32>,
         // the write port
         out write_register: Bit,
+        /// The register is written in this cycle.
+        in accepted: Bit,
         out write_at: Bits<16>,
         out link_data: Bits<32>,
         out link_at: Bits<20>,
@@ -96,6 +98,7 @@ reg [3:0] region, region_held;
 reg [7:0] lane, held;
 reg [19:0] at;
 reg [3:0] errors;
+reg ordered;
 reg [2:0] wait_left;
 reg write_memory;
 reg [4:0] in_put, in_got, out_put, out_got;
@@ -108,7 +111,7 @@ wire queue = write && address == R_TOKEN_IN;
 wire take = answer && held == R_TOKEN_OUT && out_count != 0;
 always @(*) input_any = in_count != 0;
 always @(*) output_any = out_count != 0;
-always @(*) output_full = out_count[4];
+always @(*) output_full = «a full output queue takes more tokens: out_count[4] → 1'b0»;
 always @(*) input_at = in_got[3:0];
 always @(*) output_at = out_put[3:0];
 always @(*) reading = wait_left != 0;
@@ -146,6 +149,8 @@ always @(*) begin
         default: register = R_TOKENS + 1;     // never written: 0
     endcase
 end
+wire into_register = (write && address >= R_BUDGET && address <= R_HEAD) || (queue && !in_count[4])
+    || (write && address == R_MEM_DATA && !processing && (region == INCREMENT || region == PHASE));
 reg [31:0] answered;
 always @(*) case (held)
     R_STATUS: answered = {27'd0, errors != 0, output_any, in_count[4], stopped, busy};
@@ -157,7 +162,9 @@ always @(*) case (held)
 endcase
 
 always @(posedge clock) begin
-    ready <= write || answer;
+    // An order is carried out before the next access.
+    ordered <= write && address == R_CONTROL;
+    ready <= (write && address != R_CONTROL && !into_register) || ordered || accepted || answer;
     if (read) begin
         wait_left <= READ_CYCLES;
         held <= address;
@@ -169,9 +176,9 @@ always @(posedge clock) begin
     clear_crc <= write && address == R_CONTROL && data[2];
 
     // the window to the memories
-    write_memory <= write && address == R_MEM_DATA && !processing;
+    write_memory <= write && address == R_MEM_DATA && «a busy core lets its memory be written: !processing → 1'b1»;
     region_held <= region;
-    link_data <= data;
+    if (write) link_data <= data;
     link_at <= at;
     link_lane <= lane;
     if (access) begin
@@ -181,9 +188,8 @@ always @(posedge clock) begin
     if (write && address == R_MEM_ADDRESS) {region, lane, at} <= data;
 
     // registers that are memory, input tokens among them
-    write_register <= (write && address >= R_BUDGET && address <= R_HEAD) || (queue && !in_count[4])
-        || (write && address == R_MEM_DATA && !processing && (region == INCREMENT || region == PHASE));
-    write_at <= address == R_TOKEN_IN ? {8'd0, INPUTS[3:0], in_put[3:0]}
+    write_register <= into_register || (write_register && !accepted);
+    if (write) write_at <= address == R_TOKEN_IN ? {8'd0, INPUTS[3:0], in_put[3:0]}
         : address != R_MEM_DATA ? {8'd0, address}
         : region == PHASE ? PHASES + pair_at : INCREMENTS + pair_at;
 
@@ -192,12 +198,12 @@ always @(posedge clock) begin
     if (push) out_put <= out_put + 5'd1;
     if (take) out_got <= out_got + 5'd1;
     awake <= (awake && !woken) || queue || take || (write && address == R_BUDGET);
-    stopped <= (stopped || stop) && !queue;
+    stopped <= («the stop token is ignored: stopped || stop → 1'b0») && !queue;
 
     errors[E_SHIFT] <= errors[E_SHIFT] || illegal;
     errors[E_STEP] <= errors[E_STEP] || bad_step;
     errors[E_OVERFLOW] <= errors[E_OVERFLOW] || (queue && in_count[4]);
-    errors[E_ACCESS] <= errors[E_ACCESS] || (access && processing);
+    errors[E_ACCESS] <= errors[E_ACCESS] || («an access to a busy core is not reported: access && processing → 1'b0»);
     if (reset) begin
         errors <= 0;
         in_put <= 0;

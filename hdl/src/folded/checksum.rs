@@ -33,7 +33,7 @@ always @(posedge clock) begin
     end
     if (valid) begin
         rest <= data;
-        left <= 5'd24;
+        left <= «the checksum lacks the last bit of each logit: 5'd24 → 5'd23»;
     end
     if (clear) begin
         inverted <= 0;

@@ -1,6 +1,7 @@
 //! What lies where in the folded core's memories, for a core of a given shape.
 
 use super::assembler::{assemble, Program};
+use super::tail::mode;
 use annulus_contract::regs;
 use annulus_contract::shape::CoreShape;
 use annulus_contract::step::COLUMNS;
@@ -77,6 +78,11 @@ impl Layout {
             ("SCORES".into(), scores),
             ("ONES".into(), ones),
             ("QUERY_SCALES".into(), query_scales),
+            ("OFF".into(), mode::OFF),
+            ("ROWS".into(), mode::ROWS),
+            ("KEYS".into(), mode::KEYS),
+            ("SUMS".into(), mode::SUMS),
+            ("VECTOR".into(), mode::VECTOR),
         ]);
         for (name, word) in [
             ("RESIDUAL", 0),

@@ -1,20 +1,34 @@
 //! The machine that runs the [microprogram](super::assembler): one accumulator,
 //! four pointers, a loop counter, three return addresses.
 //!
-//! Three stages: an instruction is fetched from its block RAM, reads its operand
-//! from another, and executes. A branch is decided in the last stage and costs
-//! one cycle more when it is taken.
+//! Four stages: an instruction is fetched (`ir`), reads a memory (`ir` to `ix`), has
+//! its operand chosen (`ix` to `iy`), and executes (`iy`). All waiting is done in
+//! the first stage: for a result that an instruction ahead has yet to write, for the
+//! array, the tail or the scaler. What has left it goes through, so a memory's
+//! output is used in the one cycle in which it is there, and the bus may have the
+//! read port whenever it wants.
+//!
+//! Jumps, calls, returns and loops act in the first stage and cost one cycle. Other
+//! branches are decided in the last, and cost three more when they are taken.
 
-use super::assembler::{space, BRANCHES, CHANGES, ORDERS, OTHER, OTHERS, SETS, STORE};
+use super::assembler::{space, BRANCHES, CHANGES, ORDERS, OTHER, OTHERS, SETS, SOURCES, STORE};
 use super::layout::Layout;
 use crate::leaf;
 use crate::units::text::{address_bits, localparams};
 use annulus_contract::shape::CoreShape;
 use rust_hdl_core::prelude::*;
 
+/// The code of a source.
+fn source(name: &str) -> usize {
+    SOURCES
+        .iter()
+        .position(|source| *source == name)
+        .unwrap_or_default()
+}
+
 leaf! {
-    /// Addresses leave one cycle before `operand` comes; what is written leaves with
-    /// the accumulator at `a`.
+    /// Addresses leave two cycles before `operand` comes, `space` and `source` one; what is
+    /// written leaves with the accumulator at `a`.
     pub struct Machine {
         in clock: Clock,
         in reset: Bit,
@@ -28,15 +42,18 @@ leaf! {
         out step_at: Bits<16>,
         out space: Bits<4>,
         /// Which source, or which part of a step's word.
-        out source: Bits<2>,
+        out source: Bits<3>,
+        /// The pointer at `at` is needed by the instruction that reads now.
+        out points: Bit,
+        /// One cycle after what `space` and `source` choose.
         in operand: Bits<32>,
-        in mu: Bits<2>,
         // the write ports
         out a: Bits<32>,
         out write_register: Bit,
         out write_register_at: Bits<16>,
-        /// The bus writes a register in this cycle; the machine's waits.
+        /// The bus has a register to write, and writes it once `bus_accepted`.
         in bus_write: Bit,
+        out bus_accepted: Bit,
         in bus_write_at: Bits<16>,
         in bus_data: Bits<32>,
         out register_data: Bits<32>,
@@ -46,6 +63,8 @@ leaf! {
         out write_mantissa: Bit,
         out write_byte: Bit,
         out write_at: Bits<16>,
+        /// The accumulator, saturated to the 16 bits of a vector or the 8 of a mantissa.
+        out narrow: Bits<16>,
         out byte_at: Bits<24>,
         out magnitudes: Bits<15>,
         out cycles: Bits<24>,
@@ -55,6 +74,8 @@ leaf! {
         out shift: Bit,
         out round: Bit,
         out n: Bits<5>,
+        /// A shift has not begun.
+        in shifting: Bit,
         in shifted: Bit,
         in result: Bits<32>,
         // the array
@@ -65,6 +86,13 @@ leaf! {
         out go: Bit,
         out take: Bit,
         in sum_valid: Bit,
+        // the tail
+        out set_factor: Bit,
+        out set_bias: Bit,
+        out set_scales: Bit,
+        out set_source: Bit,
+        out take_result: Bit,
+        in result_valid: Bit,
         // the stream
         in input_any: Bit,
         in output_full: Bit,
@@ -90,7 +118,7 @@ leaf! {
         let Some(shape) = this._shape else { unreachable!("a machine without a shape") };
         let layout = Layout::new(&shape);
         let program = &layout.program;
-        let pointer = [layout.vectors, 8 * layout.mantissas, shape.key_scales, 2 * shape.scales, shape.vocab, layout.registers];
+        let pointer = [layout.vectors, 8 * layout.mantissas, shape.key_scales, shape.vocab, layout.registers];
         let widest = pointer.into_iter().max().unwrap_or(1) as usize;
         let codes = |prefix: &str, names: &[&str]| -> String {
             let line = |(i, name): (usize, &&str)| format!("localparam [3:0] {prefix}_{} = {i};\n", name.to_uppercase());
@@ -99,17 +127,18 @@ leaf! {
         let mut text = localparams(&[
             ("WORDS", program.len()), ("PC", address_bits(program.len())),
             ("POINTER", address_bits(widest)),
-            ("LOOPS", address_bits(layout.vectors.max(shape.key_scales).max(2 * shape.scales) as usize)),
+            ("LOOPS", address_bits(layout.vectors.max(shape.key_scales) as usize)),
             ("INPUTS", layout.inputs as usize >> 4), ("OUTPUTS", layout.outputs as usize >> 4),
             ("BUDGET", annulus_contract::regs::BUDGET as usize),
             ("STORE", STORE.into()), ("OTHER", OTHER.into()),
-            ("S_REGISTER", space::REGISTER.into()), ("S_BY_MU", space::BY_MU.into()),
+            ("S_REGISTER", space::REGISTER.into()),
             ("S_STEP", space::STEP.into()), ("S_SOURCE", space::SOURCE.into()), ("S_INDIRECT", space::INDIRECT.into()),
             ("S_VECTOR", space::VECTOR.into()), ("S_KEY_SCALE", space::KEY_SCALE.into()),
-            ("S_ROW_SCALE", space::ROW_SCALE.into()), ("S_QUEUE", space::QUEUE.into()),
+            ("S_TABLE", space::TABLE.into()), ("S_QUEUE", space::QUEUE.into()),
             ("S_MANTISSA", space::MANTISSA.into()), ("S_LOGIT", space::LOGIT.into()),
             ("S_WIDE", space::WIDE.into()), ("S_MEASURED", space::MEASURED.into()),
         ]);
+        text += &format!("localparam [2:0] FROM_SUM = {}, FROM_TAIL = {};\n", source("sum"), source("tail"));
         text += &codes("DO", &OTHERS);
         text += &codes("CHANGE", &CHANGES);
         text += &codes("SET", &SETS);
@@ -125,56 +154,62 @@ leaf! {
 
 const TEXT: &str = "end
 
-// ---- fetch, read, execute
-reg [PC-1:0] pc, read_pc;
-reg [15:0] ir, ix;
-reg ir_valid, ix_valid;
-wire executed;
+// ---- fetch: jumps, and all waiting
+reg [PC-1:0] pc;
+reg [15:0] ir, ix, iy;
+reg ir_valid, ix_valid, iy_valid;
 wire taken;
-reg [PC-1:0] target;
-wire free = !ix_valid || executed;
-wire move = free && !reading && ir_valid && !taken;
+wire [3:0] ir_op = ir[15:12];
+wire [3:0] ir_space = ir[11:8];
+wire ir_branch = ir[15:14] == 2'b11;
+wire ir_jumps = ir_branch && ir[13:12] == 0;    // jump, loop, call, ret
+reg [LOOPS-1:0] count;
+reg last_round;
+reg [PC-1:0] return_0, return_1, return_2;
+wire leaves = ir_jumps && !(ir[13:10] == IF_LOOP && last_round);
+wire [PC-1:0] to = ir[13:10] == IF_RET ? return_0 : ir[PC-1:0];
+wire hold;
+wire move = ir_valid && !hold && !reading && !taken;
 wire fetch = taken || move || !ir_valid;
-wire [PC-1:0] fetch_at = taken ? target : pc;
+wire [PC-1:0] fetch_at = taken ? iy[PC-1:0] : ir_valid && leaves ? to : pc;
 always @(posedge clock) if (fetch) ir <= program_words[fetch_at];
 always @(posedge clock) begin
     if (fetch) begin
         pc <= fetch_at + 1'b1;
-        read_pc <= fetch_at;
-        ir_valid <= 1;
+        ir_valid <= on;
     end
-    if (free) begin
-        ix <= ir;
-        ix_valid <= move;
-    end
+    ix <= ir;
+    iy <= ix;
+    ix_valid <= move && !ir_jumps;
+    iy_valid <= ix_valid && «an instruction behind a taken branch acts: !taken → 1'b1»;
     if (reset) begin
+        on <= 1;
         pc <= 0;
         ir_valid <= 0;
         ix_valid <= 0;
+        iy_valid <= 0;
     end
 end
+// Nothing runs before the first reset: just after configuration a block RAM may not answer yet.
+reg on;
 
 // ---- read: addresses, pointers that move on
 reg [POINTER-1:0] pointer_0, pointer_1, pointer_2, pointer_3;
-reg [POINTER-1:0] chosen;
+reg [POINTER-1:0] chosen, at_x, at_y;
 always @(*) case (ir[1:0])
     2'd0: chosen = pointer_0;
     2'd1: chosen = pointer_1;
     2'd2: chosen = pointer_2;
     default: chosen = pointer_3;
 endcase
-wire [3:0] ir_op = ir[15:12];
-wire [3:0] ir_space = ir[11:8];
-wire points = ir_op <= STORE && ((ir_space >= S_INDIRECT && ir_space <= S_ROW_SCALE)
+always @(*) points = ir_op <= STORE && ((ir_space >= S_INDIRECT && ir_space <= S_KEY_SCALE)
     || ir_space == S_MANTISSA || ir_space == S_LOGIT || ir_space == S_MEASURED);
 wire [POINTER-1:0] moved = chosen + 1'b1;
 wire advance = move && points && ir[2];
-reg [1:0] mu_now;
 reg [7:0] step;
 always @(*) begin
     register_at = {8'd0, ir[7:0]};
     case (ir_space)
-        S_BY_MU: register_at = {8'd0, ir[7:2], mu_now};
         S_INDIRECT: register_at = {{(16-POINTER){1'b0}}, chosen};
         S_QUEUE: register_at = {8'd0, INPUTS[3:0], input_at};
         default: ;
@@ -184,28 +219,68 @@ always @(*) begin
     step_at = reading ? link_read_at : {5'd0, step, ir[2:0]};
 end
 
+// ---- choose
+// The bus' address stands for what is chosen a cycle later, so the instruction that
+// meets the bus still has its own.
+reg lent;
+always @(posedge clock) lent <= reading;
+always @(*) space = «a bus that reads takes the operand of a running instruction: lent → reading» ? link_space : ix[11:8];
+always @(*) source = lent ? 3'd0 : ix[11:8] == S_STEP ? {1'b0, ix[4:3]} : ix[2:0];
+wire from = ix_valid && !taken && ix[15:12] < STORE && ix[11:8] == S_SOURCE;
+always @(*) take = from && ix[2:0] == FROM_SUM;
+always @(*) take_result = from && ix[2:0] == FROM_TAIL;
+
 // ---- execute
-wire [3:0] op = ix[15:12];
-wire branch = ix[15:14] == 2'b11;
-wire [3:0] where = ix[11:8];
-wire [3:0] detail = ix[3:0];
-reg [POINTER-1:0] at_x;
-always @(*) space = reading ? link_space : where;
-always @(*) source = reading ? 2'd0 : where == S_STEP ? ix[4:3] : ix[1:0];
-wire storing = ix_valid && op == STORE;
-wire other = ix_valid && op == OTHER;
-wire operates = ix_valid && op < STORE;
-wire waits_for_sum = operates && where == S_SOURCE && ix[1:0] == 0;
-wire registers = storing && (where == S_REGISTER || where == S_BY_MU || where == S_INDIRECT || where == S_QUEUE);
+wire [3:0] op = iy[15:12];
+wire [3:0] where = iy[11:8];
+wire [3:0] detail = iy[3:0];
+wire storing = iy_valid && op == STORE;
+wire other = iy_valid && op == OTHER;
+wire operates = iy_valid && op < STORE;
+wire registers = storing && (where == S_REGISTER || where == S_INDIRECT || where == S_QUEUE);
 wire shifts = other && (where == DO_RSHR || where == DO_SHR);
 wire ordered = other && where == DO_ORDER;
-wire rests = ordered && detail == ORDER_REST;
-wire sums_up = ordered && detail == ORDER_CRC;
-assign executed = waits_for_sum ? sum_valid && !reading
-    : registers ? !bus_write
-    : shifts ? shifted
-    : rests ? awake
-    : sums_up ? !crc_busy : 1'b1;
+wire setting = other && where == DO_SET;
+
+// What has left the first stage and has not acted yet.
+wire x_other = ix_valid && ix[15:12] == OTHER;
+wire x_branches = ix_valid && ix[15:14] == 2'b11;
+wire x_shifts = x_other && (ix[11:8] == DO_RSHR || ix[11:8] == DO_SHR);
+wire x_points = x_other && ix[11:8] == DO_POINT && ix[1:0] == ir[1:0];
+wire y_points = other && where == DO_POINT && iy[1:0] == ir[1:0];
+wire x_counts = x_other && ix[11:8] == DO_SET && ix[3:0] == SET_COUNT;
+wire y_counts = setting && detail == SET_COUNT;
+wire x_returns = x_other && ix[11:8] == DO_SET && ix[3:0] == SET_TARGET;
+wire y_returns = setting && detail == SET_TARGET;
+wire ir_reads = ir_op < STORE;
+wire ir_register = ir_space == S_REGISTER;
+wire ir_registers = ir_register || ir_space == S_INDIRECT || ir_space == S_QUEUE;
+wire ir_vector = ir_space == S_VECTOR || ir_space == S_MEASURED;
+wire x_stores = ix_valid && ix[15:12] == STORE;
+wire x_register = ix[11:8] == S_REGISTER;
+wire x_vector = ix[11:8] == S_VECTOR || ix[11:8] == S_MEASURED;
+wire y_vector = where == S_VECTOR || where == S_MEASURED;
+wire x_written = x_stores && (ir_vector ? x_vector
+    : ir_registers && (x_register ? !ir_register || ix[7:0] == ir[7:0] : ix[11:8] == S_INDIRECT));
+wire y_written = storing && (ir_vector ? y_vector
+    : ir_registers && (where == S_REGISTER ? !ir_register || iy[7:0] == ir[7:0] : where == S_INDIRECT));
+wire steps_on = x_other && ix[11:8] == DO_ORDER && (ix[3:0] == ORDER_FIRST || ix[3:0] == ORDER_NEXT);
+wire stepping = ordered && (detail == ORDER_FIRST || detail == ORDER_NEXT);
+wire starts = (x_other && ix[11:8] == DO_SET && ix[3:0] == SET_GO) || go;
+wire ir_source = ir_reads && ir_space == S_SOURCE;
+wire ir_order = ir_op == OTHER && ir_space == DO_ORDER;
+wire ir_rests = ir_order && ir[3:0] == ORDER_REST;
+assign hold = x_shifts || shifts || shifting
+    || (x_branches && (ir_jumps || (points && ir[2])))
+    || (points && (x_points || y_points))
+    || (ir_jumps && ir[13:10] == IF_LOOP && (x_counts || y_counts))
+    || (ir_jumps && ir[13:10] == IF_RET && (x_returns || y_returns))
+    || (ir_reads && («a word is read before it is written: x_written || y_written → 1'b0»))
+    || (ir_reads && ir_space == S_STEP && (steps_on || stepping))
+    || (ir_source && ir[2:0] == FROM_SUM && (!sum_valid || take || starts))
+    || (ir_source && ir[2:0] == FROM_TAIL && (!result_valid || take_result || starts))
+    || (ir_order && ir[3:0] == ORDER_CRC && crc_busy)
+    || (ir_rests && (!awake || ix_valid || iy_valid));
 
 // accumulator
 wire subtract = op == 4'd2 || op == 4'd7;
@@ -219,18 +294,20 @@ wire fits8 = a[31:7] == {25{a[31]}};
 wire fits16 = a[31:15] == {17{a[31]}};
 wire fits24 = a[31:23] == {9{a[31]}};
 wire [15:0] limit = {16{~a[31]}};
+reg [31:0] noise;               // the other half of the random generator's state
+wire [31:0] mixed = ({a[7:0], a[31:8]} + noise) ^ operand;
 always @(*) begin
     length = 6'd0;
     for (i = 0; i < 32; i = i + 1) if (a[i]) length = i[5:0] + 6'd1;
     case (detail)
-        CHANGE_SAT8: changed = fits8 ? a : {{25{a[31]}}, limit[6:0]};
         CHANGE_SAT16: changed = fits16 ? a : {{17{a[31]}}, limit[14:0]};
-        CHANGE_SAT24: changed = fits24 ? a : {{9{a[31]}}, limit[6:0], limit};
+        CHANGE_SAT24: changed = «a logit wraps where it should saturate: fits24 → 1'b1» ? a : {{9{a[31]}}, limit[6:0], limit};
         CHANGE_MAGNITUDE: changed = a ^ {32{a[31]}};
         CHANGE_LEN: changed = {26'd0, length};
         CHANGE_ROR8: changed = {a[7:0], a[31:8]};
         CHANGE_ROL3: changed = {a[28:0], a[31:29]};
         CHANGE_HIGH: changed = {16'd0, a[31:16]};
+        CHANGE_NOISE: changed = noise;
         default: changed = {a[31], a[31:1]};
     endcase
 end
@@ -240,60 +317,60 @@ always @(*) case (op)
     4'd1, 4'd2, 4'd3: a_next = sum[31:0];
     4'd4: a_next = a & operand;
     4'd5: a_next = a ^ operand;
-    4'd6: a_next = a | operand;
+    4'd6: a_next = mixed;
     4'd7: a_next = sum[31] ? operand : a;
-    4'd11: a_next = where == DO_CHANGE ? changed : result;
-    default: a_next = a;
+    default: a_next = changed;
 endcase
-wire to_a = (operates && op < 4'd8) || (other && (where == DO_CHANGE || shifts));
-reg [LOOPS-1:0] count;
-reg [PC-1:0] return_0, return_1, return_2;
-always @(posedge clock) if (ix_valid && executed) begin
-    if (to_a) a <= a_next;
-    if (op == 4'd1) carry <= sum[32];
-    if (operates && (where == S_KEY_SCALE || where == S_ROW_SCALE)) mu_now <= mu;
+wire to_a = (operates && op < 4'd8) || (other && where == DO_CHANGE);
+always @(posedge clock) begin
+    if (shifted) a <= result;
+    else if (to_a) a <= a_next;
+    if (iy_valid && op == 4'd1) carry <= sum[32];
+    if (iy_valid && op == 4'd6) noise <= «the random state is not rotated: {noise[28:0], noise[31:29]} → noise» ^ mixed;
+    if (setting && detail == SET_NOISE) noise <= a;
     if (other && (where == DO_SETN || where == DO_SETN5 || where == DO_N))
-        n <= where == DO_SETN ? a[4:0] : where == DO_SETN5 ? a[9:5] : ix[4:0];
-    if (other && where == DO_SET && detail == SET_COUNT) count <= a[LOOPS-1:0];
-    if (branch && ix[13:10] == IF_LOOP) count <= count - 1'b1;
-    if (other && where == DO_SET && detail == SET_WIDE) byte_at <= a[23:0];
-    if (branch && ix[13:10] == IF_RET) begin
+        n <= where == DO_SETN ? a[4:0] : where == DO_SETN5 ? a[9:5] : iy[4:0];
+    if (setting && detail == SET_WIDE) byte_at <= a[23:0];
+end
+// loops and calls
+always @(posedge clock) begin
+    if (y_counts) begin
+        count <= a[LOOPS-1:0];
+        last_round <= a[LOOPS-1:0] == 1;
+    end else if (move && ir_jumps && ir[13:10] == IF_LOOP) begin
+        count <= count - 1'b1;
+        last_round <= «a loop runs once too often: count == 2 → count == 1»;
+    end
+    if (y_returns || (move && ir_jumps && ir[13:10] == IF_CALL)) begin
+        return_0 <= y_returns ? a[PC-1:0] : pc;
+        return_1 <= «a call forgets its caller's caller: return_0 → return_1»;
+        return_2 <= return_1;
+    end else if (move && ir_jumps && ir[13:10] == IF_RET) begin
         return_0 <= return_1;
         return_1 <= return_2;
-    end
-    if (branch && ix[13:10] == IF_CALL) begin
-        return_0 <= read_pc;
-        return_1 <= return_0;
-        return_2 <= return_1;
-    end
-    if (other && where == DO_SET && detail == SET_TARGET) begin
-        return_0 <= a[PC-1:0];
-        return_1 <= return_0;
-        return_2 <= return_1;
     end
 end
 
 // pointers
 wire point = other && where == DO_POINT;
-wire [POINTER-1:0] pointed = ix[2] ? {{(POINTER-5){1'b0}}, a[4:0]} : a[POINTER-1:0];
+wire [POINTER-1:0] pointed = iy[2] ? {{(POINTER-5){1'b0}}, a[4:0]} : a[POINTER-1:0];
 always @(posedge clock) begin
-    if (free) at_x <= chosen;
-    if (point && ix[1:0] == 0) pointer_0 <= pointed;
+    at_x <= chosen;
+    at_y <= at_x;
+    if (point && iy[1:0] == 0) pointer_0 <= pointed;
     else if (advance && ir[1:0] == 0) pointer_0 <= moved;
-    if (point && ix[1:0] == 1) pointer_1 <= pointed;
+    if (point && iy[1:0] == 1) pointer_1 <= pointed;
     else if (advance && ir[1:0] == 1) pointer_1 <= moved;
-    if (point && ix[1:0] == 2) pointer_2 <= pointed;
+    if (point && iy[1:0] == 2) pointer_2 <= pointed;
     else if (advance && ir[1:0] == 2) pointer_2 <= moved;
-    if (point && ix[1:0] == 3) pointer_3 <= pointed;
+    if (point && iy[1:0] == 3) pointer_3 <= pointed;
     else if (advance && ir[1:0] == 3) pointer_3 <= moved;
 end
 
 // branches
 wire zero = a == 0;
 reg met;
-always @(*) case (ix[13:10])
-    IF_JUMP, IF_CALL, IF_RET: met = 1;
-    IF_LOOP: met = count != 1;
+always @(*) case (iy[13:10])
     IF_JZ: met = zero;
     IF_JNZ: met = !zero;
     IF_JN: met = a[31];
@@ -304,53 +381,58 @@ always @(*) case (ix[13:10])
     IF_JSTOPPED: met = stopped;
     default: met = 0;
 endcase
-assign taken = ix_valid && branch && met;
-always @(*) target = ix[13:10] == IF_RET ? return_0 : ix[PC-1:0];
+assign taken = iy_valid && iy[15:14] == 2'b11 && met;
 
 // stores
 always @(*) begin
     // A budget that the bus writes meanwhile is not overwritten with what was left of the old one.
-    write_register = bus_write || (registers && !(where == S_REGISTER && ix[7:0] == BUDGET && budget_written != 0));
-    write_register_at = bus_write ? bus_write_at
+    write_register = registers ? !(where == S_REGISTER && iy[7:0] == BUDGET && budget_written) : bus_write;
+    bus_accepted = bus_write && !registers;
+    write_register_at = !registers ? bus_write_at
         : where == S_QUEUE ? {8'd0, OUTPUTS[3:0], output_at}
-        : where == S_INDIRECT ? {{(16-POINTER){1'b0}}, at_x} : {8'd0, ix[7:0]};
-    register_data = bus_write ? bus_data : a;
-    write_vector = storing && (where == S_VECTOR || where == S_MEASURED);
+        : where == S_INDIRECT ? {{(16-POINTER){1'b0}}, at_y} : {8'd0, iy[7:0]};
+    register_data = registers ? a : bus_data;
+    write_vector = storing && y_vector;
     write_key_scale = storing && where == S_KEY_SCALE;
     write_logit = storing && where == S_LOGIT;
     write_mantissa = storing && where == S_MANTISSA;
     write_byte = storing && where == S_WIDE;
-    write_at = {{(16-POINTER){1'b0}}, at_x};
-    push = storing && where == S_QUEUE && executed;
+    write_at = {{(16-POINTER){1'b0}}, at_y};
+    narrow = y_vector ? («an element wraps where it should saturate: fits16 → 1'b1» ? a[15:0] : {a[31], limit[14:0]}) : {8'd0, «a mantissa wraps where it should saturate: fits8 → 1'b1» ? a[7:0] : {a[31], limit[6:0]}};
+    push = storing && where == S_QUEUE;
 end
-reg [2:0] budget_written;
+reg budget_written;             // since it was read
 always @(posedge clock) begin
-    budget_written <= {budget_written[1:0], bus_write && bus_write_at == BUDGET};
-    if (storing && where == S_MEASURED) magnitudes <= magnitudes | (a[14:0] ^ {15{a[15]}});
+    budget_written <= (bus_accepted && bus_write_at == BUDGET)
+        || (budget_written && !(move && ir_reads && ir_register && ir[7:0] == BUDGET));
+    if (storing && where == S_MEASURED) magnitudes <= magnitudes | (narrow[14:0] ^ {15{narrow[15]}});
     if (ordered && detail == ORDER_CLEAR) magnitudes <= 0;
 end
 
 // orders
 always @(*) begin
-    multiply = ix_valid && (op == 4'd8 || op == 4'd9);
+    multiply = iy_valid && (op == 4'd8 || op == 4'd9);
     add = op == 4'd9;
     shift = shifts;
     round = where == DO_RSHR;
-    set_from = other && where == DO_SET && detail == SET_FROM;
-    set_with = other && where == DO_SET && detail == SET_WITH;
-    set_words = other && where == DO_SET && detail == SET_WORDS;
-    set_skip = other && where == DO_SET && detail == SET_SKIP;
-    go = other && where == DO_SET && detail == SET_GO;
-    take = waits_for_sum && executed;
-    woken = rests && awake;
+    set_from = setting && detail == SET_FROM;
+    set_with = setting && detail == SET_WITH;
+    set_words = setting && detail == SET_WORDS;
+    set_skip = setting && detail == SET_SKIP;
+    go = setting && detail == SET_GO;
+    set_factor = setting && detail == SET_FACTOR;
+    set_bias = setting && detail == SET_BIAS;
+    set_scales = setting && detail == SET_SCALES;
+    set_source = setting && detail == SET_SOURCE;
+    woken = ir_valid && ir_rests && move;
     pop = ordered && detail == ORDER_POP;
     stop = ordered && detail == ORDER_STOP;
     bad_step = ordered && detail == ORDER_BAD;
     restart = ordered && detail == ORDER_RESTART;
     phases_moved = ordered && detail == ORDER_MOVED;
-    crc = sums_up && executed;
+    crc = ordered && detail == ORDER_CRC;
     illegal = other && where == DO_SETN && a[31:5] != 0;
-    busy = awake || !rests;
+    busy = on && (awake || !(ir_valid && ir_rests && !ix_valid && !iy_valid));
 end
 always @(posedge clock) begin
     if (processing) cycles <= cycles + 24'd1;

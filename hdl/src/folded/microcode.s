@@ -2,7 +2,9 @@
 ; words of docs/arithmetic.md. A is the accumulator, P the product, N the shift.
 ;
 ; Pointers: i reads or writes a vector, j reaches tables, k mantissas and
-; angles, l scales (a matrix' rows one after another).
+; angles. The tail has pointers of its own: `scales` (a matrix' rows, or keys, one
+; after another) and `source` (a vector). `ld tail` takes its next result; stores to
+; vectors and to mantissas saturate.
 
 ; ---- the stream
 .word pending                   ; a choice has not been fed back
@@ -33,10 +35,9 @@
 .word sine
 .word cosine
 .word code                      ; of mu, times 32
-.word rc
+.word mode                      ; of the tail
+.word vector                    ; a head in V
 .word e
-.word multiplier 4              ; of a row, by the mu of its scale
-.word embed_with 4 = ONES, ONES+8, ONES+16, ONES+24
 ; ---- statistics of the vectors
 .word root
 .word root_shift
@@ -49,19 +50,7 @@
 .word slots
 ; ---- the sampler
 .word best
-.word noise_x
-.word noise_y
 .word round_keys 8
-
-; A matrix row's result y = rshr(sum * M16, base + s), M16 by the row's mu.
-.macro result
-    ld shift
-    add S[l++]
-    setn
-    ld sum
-    mul multiplier[mu]
-    rshr
-.end
 
     jump reset
 
@@ -205,14 +194,17 @@ by_token:
     and #0xffff
 row_known:
     st index
-    call row_scales             ; its scale: N, and mu
+    ld #OFF
+    set go
+    call row_scales
     add index
-    point l
+    set scales
     call step_shift
-    add S[l]
-    setn
+    add scale
     st shift
-    ld embed_with[mu]           ; the array multiplies by mu in one place of eight
+    ld mu
+    rol3
+    add #ONES                   ; the array multiplies by mu in one place of eight
     st b
     st a
     add #8
@@ -245,11 +237,13 @@ start_row:
     ld #GAINS
     point k
 element:
-    ld at
-    set from
     ld a
     set with
+    ld at
+    set from
+    ld #OFF
     set go
+    ld a
     add #1
     st a
     sub until
@@ -271,7 +265,6 @@ no_gain:
 embedded:
     rshr
     add V[i]
-    sat16
     st M[i++]
     loop element
     ld rows
@@ -283,12 +276,13 @@ normalize:
     call residual_step
     call step_shift
     add root_shift
-    setn
-normal_element:
+    set bias
     ld root
-    mul V[i]
-    rshr
-    sat16
+    set factor
+    ld #RESIDUAL
+    call tail_of_vector
+normal_element:
+    ld tail
     st M[i++]
     loop normal_element
     jump complete
@@ -321,13 +315,13 @@ step_shift:
     sub #128
     ret
 
-; Exponent of the vector just written, also to N.
+; Exponent of the vector just written, also the tail's shift.
 exponent:
     ld magnitudes
     len
     sub #7
     max #0
-    setn
+    set bias
     ret
 
 ; Exponent, mantissas and reciprocal root of a residual just written: e, R, k.
@@ -337,6 +331,7 @@ norm:
     call residual_rows
     call exponent
     st residual_e
+    ld #RESIDUAL
     call encode
     call residual_rows
     ld #0
@@ -390,14 +385,24 @@ u_known:
     st root
     ret
 
-; V[i++] to mantissas X[k++]: sat8(rshr(x, N)).
+; The vector at A to mantissas X[k++]: sat8(rshr(x, bias)), as many as counted.
 encode:
-    ld V[i++]
-    mul #1
-    rshr
-    sat8
+    set source
+    ld #1
+    set factor
+    ld #VECTOR
+    set go
+encode_element:
+    ld tail
     st X[k++]
-    loop encode
+    loop encode_element
+    ret
+
+; The tail takes the vector at A.
+tail_of_vector:
+    set source
+    ld #VECTOR
+    set go
     ret
 
 ; ------------------------------------------------------------------- lookups
@@ -456,38 +461,40 @@ residual_pass:
     ld step0
     and #0x10000                ; normed?
     jz no_norm
+    ld root
+    set factor
     ld root_shift
     sub residual_e
-    st shift
-    ld root
     jump pass
 no_norm:
+    ld #32768
+    set factor
     ld #0
     sub residual_e
-    st shift
-    ld #32768
-; A = R, shift = k - e: multipliers, shift and the array.
+; The tail's factor is set; A = k - e. Starts array and tail.
 pass:
-    n 3
-    call multipliers
+    st shift
     call step_shift
     add shift
-    st shift
+    set bias
     call row_scales
-    point l
+    set scales
     ld #0
     set skip
+    ld #ROWS
+    st mode
     ld step3.low
     st rows
     st left
     set count
     ld step2.ten
-; The array: A words a row, `rows` rows.
+; Array and tail: A words a row, `rows` rows.
 run_array:
     st cols
     set words
     ld step1
     set from
+    ld mode
     set go
     ld cols
     mul rows
@@ -504,30 +511,8 @@ more_words:
     st BUSY_HIGH
     ret
 
-; A times 5 to 8, rshr by N.
-multipliers:
-    st a
-    mul #5
-    rshr
-    st multiplier[0]
-    ld a
-    mul #6
-    rshr
-    st multiplier[1]
-    ld a
-    mul #7
-    rshr
-    st multiplier[2]
-    ld a
-    mul #8
-    rshr
-    st multiplier[3]
-    ret
-
 ; Attention output, or hidden vector, times the step's matrix; onto the residual.
 out:
-    ld #HIDDEN
-    point i
     ld #X_HIDDEN_BYTES
     point k
     ld step2.ten
@@ -535,19 +520,19 @@ out:
     set count
     call exponent
     st hidden_e
+    ld #HIDDEN
     call encode
-    ld #0
-    sub hidden_e
-    st shift
     ld #X_HIDDEN
     set with
     ld #32768
+    set factor
+    ld #0
+    sub hidden_e
     call pass
     call residual_again
 out_row:
-    result
+    ld tail
     add V[i]
-    sat16
     st M[i++]
     loop out_row
     jump complete
@@ -555,7 +540,7 @@ out_row:
 ; --------------------------------------------------------------------- heads
 
 query:
-    call residual_pass
+    call all_heads
     ld #X_QUERY_BYTES
     st head_at
     ld padded
@@ -573,10 +558,7 @@ query_head:
     ld head_at
     point k
 query_element:
-    ld V[i++]
-    mul rc
-    rshr
-    sat8
+    ld tail
     st X[k++]
     loop query_element
     call next_head
@@ -584,7 +566,7 @@ query_element:
     jump skip
 
 key:
-    call residual_pass
+    call all_heads
     ld KEY_AT
     mul padded
     ld step6.high
@@ -615,7 +597,7 @@ key_head:
     jump skip
 
 value:
-    call residual_pass
+    call all_heads
     ld step5
     rol3
     add KEY_AT                  ; eight slots a word
@@ -627,28 +609,27 @@ value:
     rol3
     st until                    ; from head to head
     ld #1
-    st rc
+    set factor
+    ld #8
+    set bias
 value_head:
-    call head_rows
-    call head_elements
-    n 8
+    call encode_head
+    ld size
+    set count
     call store_head
     jnz value_head
     jump skip
 
-; The head's mantissas sat8(rshr(x * rc, N)) to the wide memory, `at` bytes apart.
+; The tail's mantissas to the wide memory, `at` bytes apart, as many as counted.
 store_head:
     ld head_at
     st a
 store_element:
-    ld V[i++]
-    mul rc
     ld a
     set wide
     add at
     st a
-    rshr
-    sat8
+    ld tail
     st wide
     loop store_element
 next_head:
@@ -660,42 +641,43 @@ next_head:
     st left
     ret
 
-; i at the head in V, its elements counted.
-head_elements:
+; The results of the step's matrix, head by head and each padded, to V from SCORES on.
+all_heads:
+    call residual_pass
     ld #SCORES
+    st vector
     point i
+rows_of_head:
     ld size
     set count
-    ret
-
-; The results of one head, to V from SCORES on.
-head_rows:
-    call head_elements
 head_row:
-    result
-    sat16
+    ld tail
     st V[i++]
     loop head_row
-    ret
-
-; One head: its results, rotated, to V from SCORES on; then its scale. Leaves code,
-; rc, N, and i and the count for the mantissas, padding included.
-head:
-    call head_rows
     ld padded
     sub size
     jz whole
     set count
-pad_head:
     ld #0
+pad_head:
     st V[i++]
     loop pad_head
 whole:
+    ld left
+    sub size
+    st left
+    jnz rows_of_head
+    ld rows
+    st left
+    ret
+
+; The head in V is rotated, and its scale found: leaves code. Then as below.
+head:
     ld pairs
     jz rotated
     set count
     n 14
-    ld #SCORES
+    ld vector
     point i
     point j
     ld #angle
@@ -714,18 +696,19 @@ pair:
     sub b
     mac sine
     rshr
-    sat16
     st V[j++]
     ld a                        ; a sin + b cos
     mul sine
     ld b
     mac cosine
     rshr
-    sat16
     st V[j++]
     loop pair
 rotated:
-    call head_elements
+    ld vector
+    point i
+    ld size
+    set count
     ld #0
     st big
 largest:
@@ -754,32 +737,37 @@ largest:
     jn mu7
 exact:
     ld #128
-    st rc
+    set factor
     ld #96
     jump scaled
 mu7:
     ld #146
-    st rc
+    set factor
     ld #64
     jump scaled
 mu6:
     ld #171
-    st rc
+    set factor
     ld #32
     jump scaled
 mu5:
     ld #205
-    st rc
+    set factor
     ld #0
 scaled:
     add e
     st code
-    call head_elements
-    ld padded
-    set count
     ld e
     add #7
-    setn
+    set bias
+; The tail gives the head's mantissas, counted with the padding; then comes the next head.
+encode_head:
+    ld vector
+    call tail_of_vector
+    ld padded
+    set count
+    add vector
+    st vector
     ret
 
 ; ----------------------------------------------------------------- attention
@@ -804,44 +792,37 @@ scores:
     ld R[j]
     st e
     and #31
-    st a
-    ld shift
-    sub a
-    st shift
+    rsb shift
+    set bias
     ld e
-    n 5
-    mul #1
-    shr
-    add #5
-    n 0
-    call multipliers
+    and #0x60                   ; eight times its multiplier
+    half
+    half
+    add #40
+    set factor
+    ld step4.low
+    set scales
     ld slots
     st rows
     set count
     ld #0
     set skip
+    ld #KEYS
+    st mode
     ld step2.ten
     call run_array
-    ld step4.low
-    point l
     call score_place
     ld #-32768
     st big
 slot:
-    ld shift
-    sub K[l++]
-    setn
-    ld sum
-    mul multiplier[mu]
-    rshr
-    sat16
+    ld tail
     st V[i++]
     max big
     st big
     loop slot
 
-    ld big                      ; exp2p(max - score) = rshr(T[d % 32], d / 32 + 9)
-    add #288
+    sat16
+    add #288                    ; exp2p(max - score) = rshr(T[d % 32], d / 32 + 9)
     st big
     ld slots
     set count
@@ -902,7 +883,8 @@ sum_justified:
     call lookup_fine
     rsb #65536
     add #1
-    half                        ; rshr(r, 1)
+    half                        ; rshr(r, 1), which 16 signed bits do not hold
+    sub #32768
     st a
     call score_place
     ld a
@@ -928,10 +910,12 @@ score_place:
 mix:
     call score_place
     ld V[i++]
-    and #0xffff
-    st a
+    add #32768
+    set factor
     ld V[i]
-    st b
+    set bias
+    ld #SUMS
+    st mode
     ld slots
     add #7
     half
@@ -958,13 +942,8 @@ mix:
 later_head:
     add #HIDDEN
     point i
-    ld b
-    setn
 mix_row:
-    ld sum
-    mul a
-    rshr
-    sat16
+    ld tail
     st M[i++]
     loop mix_row
     jump skip
@@ -974,16 +953,11 @@ mix_row:
 relu:
     call hidden_pass
 relu_row:
-    call result_row
-    sat16
+    ld tail
     max #0
     st M[i++]
     loop relu_row
     jump skip
-
-result_row:
-    result
-    ret
 
 ; The same as residual_pass, with i at the hidden vector.
 hidden_pass:
@@ -1023,10 +997,10 @@ gate_up:
     rsb #0
     st at                       ; -32, where the table ends
 gate_up_row:
-    call result_row
+    ld tail
     sat16
     st a
-    call result_row
+    ld tail
     sat16
     st b
     ld left
@@ -1056,7 +1030,6 @@ sigmoid_known:
     ld until
     setn
     rshr
-    sat16
     st M[i++]
     loop gate_up_row
     jump skip
@@ -1095,7 +1068,7 @@ round_key:
     st a
     loop round_key
 logit:
-    call result_row
+    ld tail
     sat24
     st L[k++]
     crc
@@ -1121,34 +1094,24 @@ not_better:
 
 ; logit / T plus noise: prng, then gumbel.
 perturb:
-    ld SAMPLES
-    st noise_x
     ld index
-    st noise_y
+    set noise
     ld #round_keys
     point j
     ld #8
     set count
-    ld noise_x
+    ld SAMPLES
 round:
-    ror8
-    add noise_y
-    xor R[j++]
-    st noise_x
-    ld noise_y
-    rol3
-    xor noise_x
-    st noise_y
-    ld noise_x
+    prng R[j++]
     loop round
-    ld noise_y
+    noise
     len
     rsb #32                     ; n, leading zeros
     st e
     rsb #18
     jn rare
     setn
-    ld noise_y
+    noise
     mul #1
     shr
     jump justified
@@ -1156,8 +1119,9 @@ rare:
     ld e
     add #POWERS-19
     point j
-    ld noise_y
-    add noise_y
+    noise
+    st a
+    add a
     add #1
     mul T[j]
     n 0

@@ -10,8 +10,9 @@ use rust_hdl_core::prelude::*;
 
 leaf! {
     /// Registers, vectors, tables, scales, steps and logits: each a block RAM with one
-    /// read and one write port. Addresses come one cycle before `operand`, `space`
-    /// with it. The machine writes its accumulator, the link (between tokens) `link_data`.
+    /// read and one write port. Addresses come two cycles before `operand`, `space` and
+    /// `source` one. The [`Tail`](super::tail::Tail) has an address of its own for scales, and
+    /// that of the vectors while nobody else wants it. The machine writes its accumulator, the link (between tokens) `link_data`.
     pub struct Store {
         in clock: Clock,
         in reset: Bit,
@@ -24,11 +25,18 @@ leaf! {
         in sum: Bits<32>,
         in magnitudes: Bits<15>,
         in cycles: Bits<24>,
-        in source: Bits<2>,
+        in source: Bits<3>,
         in wide: Bits<32>,
+        in result: Bits<32>,
         out operand: Bits<32>,
-        /// The multiplier in the scale that stands at `operand`.
-        out mu: Bits<2>,
+        // for the tail
+        in reading: Bit,
+        in points: Bit,
+        in scale_at: Bits<16>,
+        in vector_at: Bits<16>,
+        out row_scale_byte: Bits<8>,
+        out key_scale: Bits<7>,
+        out element: Bits<16>,
         /// A stream begins; its phases have moved on from zero.
         in restart: Bit,
         in phases_moved: Bit,
@@ -42,6 +50,7 @@ leaf! {
         in write_logit: Bit,
         in write_at: Bits<16>,
         in data: Bits<32>,
+        in narrow: Bits<16>,
         in link_gains: Bit,
         in link_key_scales: Bit,
         in link_steps: Bit,
@@ -66,7 +75,6 @@ leaf! {
             ("PHASES", layout.phase as usize), ("PAIRS", layout.pairs as usize),
             ("S_STEP", space::STEP as usize), ("S_SOURCE", space::SOURCE as usize),
             ("S_VECTOR", space::VECTOR as usize), ("S_TABLE", space::TABLE as usize),
-            ("S_KEY_SCALE", space::KEY_SCALE as usize), ("S_ROW_SCALE", space::ROW_SCALE as usize),
             ("S_LOGIT", space::LOGIT as usize), ("S_MEASURED", space::MEASURED as usize),
             ("S_LANE", space::LANE as usize), ("S_PAIR", space::PAIR as usize),
             ("S_ROW_ENTRY", space::ROW_ENTRY as usize), ("S_KEY_ENTRY", space::KEY_ENTRY as usize),
@@ -93,9 +101,10 @@ initial begin
         text += "end
 reg [31:0] found, step;
 reg [15:0] found_even, found_odd, entry, row_scale;
-reg [6:0] key_scale;
 reg [23:0] logit;
-reg odd_found;
+reg odd_found, odd_scale;
+wire [15:0] element_at = reading || points ? at : vector_at;
+wire [15:0] scale_read_at = reading ? at : scale_at;
 wire [VA-1:0] vector_write_at = link_gains ? link_at[VA-1:0] : write_at[VA:1];
 wire [KA-1:0] key_write_at = link_key_scales ? link_at[KA-1:0] : write_at[KA-1:0];
 always @(posedge clock) begin
@@ -103,21 +112,21 @@ always @(posedge clock) begin
     found <= registers[register_at[RA-1:0]];
 end
 always @(posedge clock) begin
-    if (link_gains || (write_vector && !write_at[0])) even[vector_write_at] <= link_gains ? link_data[15:0] : data[15:0];
-    found_even <= even[at[VA:1]];
+    if (link_gains || (write_vector && !write_at[0])) even[vector_write_at] <= link_gains ? link_data[15:0] : narrow;
+    found_even <= even[element_at[VA:1]];
 end
 always @(posedge clock) begin
-    if (link_gains || (write_vector && write_at[0])) odd[vector_write_at] <= link_gains ? link_data[31:16] : data[15:0];
-    found_odd <= odd[at[VA:1]];
+    if (link_gains || (write_vector && write_at[0])) odd[vector_write_at] <= link_gains ? link_data[31:16] : narrow;
+    found_odd <= odd[element_at[VA:1]];
 end
 always @(posedge clock) entry <= table_words[at[TA-1:0]];
 always @(posedge clock) begin
     if (link_key_scales || write_key_scale) key_scales[key_write_at] <= link_key_scales ? link_data[6:0] : data[6:0];
-    key_scale <= key_scales[at[KA-1:0]];
+    key_scale <= key_scales[scale_read_at[KA-1:0]];
 end
 always @(posedge clock) begin
     if (link_scales) row_scales[link_at[CA-1:0]] <= link_data[15:0];
-    row_scale <= row_scales[at[CA:1]];
+    row_scale <= row_scales[scale_read_at[CA:1]];
 end
 always @(posedge clock) begin
     if (link_steps) steps[{link_at[SA-4:0], link_lane[2:0]}] <= link_data;
@@ -127,7 +136,8 @@ always @(posedge clock) begin
     if (write_logit) logits[write_at[LA-1:0]] <= data[23:0];
     logit <= logits[at[LA-1:0]];
 end
-always @(posedge clock) odd_found <= at[0];
+always @(posedge clock) odd_found <= element_at[0];
+always @(posedge clock) odd_scale <= scale_read_at[0];
 
 // Registers that an order of the bus has set to zero, until they are written.
 ";
@@ -149,31 +159,35 @@ wire phases_read = register_at / PAIRS == PHASES / PAIRS;
 wire phases_written = link_writes && write_register_at / PAIRS == PHASES / PAIRS;
 reg zero, stale_phases;
 always @(posedge clock) begin
-    stale_phases <= reset || restart || (stale_phases && !phases_moved && !phases_written);
+    stale_phases <= reset || «a restart keeps the phases: restart → 1'b0» || (stale_phases && !phases_moved && «restored phases are forgotten: !phases_written → 1'b1»);
     zero <= (stale_phases && phases_read) || {};
 end
 ", zero.join(" || ")) + "
-wire [15:0] element = odd_found ? found_odd : found_even;
-wire [7:0] scale_byte = odd_found ? row_scale[15:8] : row_scale[7:0];
-always @(*) mu = space == S_KEY_SCALE ? key_scale[6:5] : scale_byte[7:6];
-always @(*) case (space)
-    S_STEP: case (source)
-        2'd0: operand = step;
-        2'd1: operand = {16'd0, step[15:0]};
-        2'd2: operand = {16'd0, step[31:16]};
-        default: operand = {22'd0, step[9:0]};
+always @(*) element = odd_found ? found_odd : found_even;
+always @(*) row_scale_byte = odd_scale ? row_scale[15:8] : row_scale[7:0];
+always @(posedge clock) case (space)
+    S_STEP: case (source[1:0])
+        2'd0: operand <= step;
+        2'd1: operand <= {16'd0, step[15:0]};
+        2'd2: operand <= {16'd0, step[31:16]};
+        default: operand <= {22'd0, step[9:0]};
     endcase
-    S_SOURCE: operand = source[1] ? {8'd0, cycles} : source[0] ? {17'd0, magnitudes} : sum;
-    S_VECTOR, S_MEASURED: operand = {{16{element[15]}}, element};
-    S_TABLE: operand = {16'd0, entry};
-    S_KEY_SCALE: operand = {27'd0, key_scale[4:0]};
-    S_ROW_SCALE: operand = {{26{scale_byte[5]}}, scale_byte[5:0]};
-    S_ROW_ENTRY: operand = {16'd0, row_scale};
-    S_KEY_ENTRY: operand = {25'd0, key_scale};
-    S_LOGIT: operand = {{8{logit[23]}}, logit};
-    S_LANE: operand = wide;
-    S_PAIR: operand = {found_odd, found_even};
-    default: operand = zero ? 32'd0 : found;
+    S_SOURCE: case (source)
+        3'd0: operand <= sum;
+        3'd1: operand <= {17'd0, magnitudes};
+        3'd2: operand <= {8'd0, cycles};
+        3'd3: operand <= result;
+        3'd4: operand <= {{26{row_scale_byte[5]}}, row_scale_byte[5:0]};
+        default: operand <= {30'd0, row_scale_byte[7:6]};
+    endcase
+    S_VECTOR, S_MEASURED: operand <= {{16{element[15]}}, element};
+    S_TABLE: operand <= {16'd0, entry};
+    S_ROW_ENTRY: operand <= {16'd0, row_scale};
+    S_KEY_ENTRY: operand <= {25'd0, key_scale};
+    S_LOGIT: operand <= {{8{logit[23]}}, logit};
+    S_LANE: operand <= wide;
+    S_PAIR: operand <= {found_odd, found_even};
+    default: operand <= zero ? 32'd0 : found;
 endcase
 "
     }

@@ -68,32 +68,38 @@ reg [15:0] outputs [0:15];
 reg [4:0] in_put, in_got, out_put, out_got;
 reg pending;                    // a choice that has not been fed back
 reg [15:0] chosen;
-wire [4:0] in_count = in_put - in_got;
-wire [4:0] out_count = out_put - out_got;
-wire in_any = in_count != 0;
-wire out_room = «a full output queue takes one more token: !out_count[4] → 1'b1»;
+wire in_any = in_put != in_got;
+wire out_full = out_put == {~out_got[4], out_got[3:0]};
+wire out_room = «a full output queue takes one more token: !out_full → 1'b1»;
 wire [16:0] oldest = inputs[in_got[3:0]];
 wire feed = pending && budget != 0 && !stopped && !in_any;
 wire next_prefill = in_any && «a prompt's token is taken for its last: oldest[16] → 1'b0»;
 wire begin_token = !busy && !start && (in_any || feed) && (next_prefill || out_room);
-always @(*) input_full = in_count[4];
-always @(*) output_any = out_count != 0;
+always @(*) input_full = in_put == {~in_got[4], in_got[3:0]};
+always @(*) output_any = out_put != out_got;
 always @(*) output_token = outputs[out_got[3:0]];
 always @(*) position_row = «learned positions do not repeat: position[15:0] & position_mask → position[15:0]»;
 always @(*) far = «sinks count as far before the window is full: full → 1'b1» && key_sink_groups != 0;
 
 wire finished = busy && done;
 wire chose = finished && !prefill;
-always @(*) restart = chose && «a restart token that is switched off restarts: restart_token[31] → 1'b1» && choice == restart_token[15:0];
+wire restarts = chose && «a restart token that is switched off restarts: restart_token[31] → 1'b1» && choice == restart_token[15:0];
 
-// one slot on: from the last sink to the ring's first, from the ring's last to its first
-wire sinks_end = key_sink_groups != 0 && key_group + 16'd1 == key_sink_groups && «the sinks end a slot late: key_row + 8'd1 → key_row» == key_sink_last;
-wire ring_end = key_group + 16'd1 == key_groups && «the ring wraps a slot late: key_row + 8'd1 → key_row» == key_last;
-wire row_end = key_row + 8'd1 == P;
-wire column_end = value_column == «a value group ends a column early: 8'd7 → 8'd6»;
+// one slot on: from the last sink to the ring's first, from the ring's last to its first;
+// known long before the token ends
+reg sinks_end, ring_end, row_end, column_end;
+wire sinks_end_now = key_sink_groups != 0 && key_group + 16'd1 == key_sink_groups && «the sinks end a slot late: key_row + 8'd1 → key_row» == key_sink_last;
+wire ring_end_now = key_group + 16'd1 == key_groups && «the ring wraps a slot late: key_row + 8'd1 → key_row» == key_last;
+wire row_end_now = key_row + 8'd1 == P;
+wire column_end_now = value_column == «a value group ends a column early: 8'd7 → 8'd6»;
 
 always @(posedge clock) begin
     start <= begin_token;
+    restart <= restarts;
+    sinks_end <= sinks_end_now;
+    ring_end <= ring_end_now;
+    row_end <= row_end_now;
+    column_end <= column_end_now;
     overflow <= 0;
     if (begin_token) begin
         busy <= 1;
@@ -164,6 +170,7 @@ always @(posedge clock) begin
     endcase
     if (reset) begin
         start <= 0;
+        restart <= 0;
         busy <= 0;
         pending <= 0;
         stopped <= 0;

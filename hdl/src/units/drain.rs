@@ -12,6 +12,8 @@ leaf! {
     pub struct Drain {
         in clock: Clock,
         in reset: Bit,
+        /// The tag a cycle before, to decode it.
+        in tag_5: Bits<WORD_TAG_BITS>,
         in tag: Bits<WORD_TAG_BITS>,
         /// Address for the row scales; already in the cycle of the tag.
         out scale_at: Bits<16>,
@@ -23,8 +25,8 @@ leaf! {
         out odd_row: Bit,
     }
     verilog(_this) {
-        kinds() + &tag::unpack(WORD_TAG, "tag", &[
-            "valid", "kind", "last", "group_first", "group_last", "pairs", "odd", "shift", "scale", "pair",
+        kinds() + &tag::unpack(WORD_TAG, "tag_5", &["valid", "kind", "last", "group_first"]) + &tag::unpack(WORD_TAG, "tag", &[
+            "kind", "group_last", "pairs", "odd", "shift", "scale", "pair",
             "normed", "gains", "add", "embedding_eps", "far", "odd_row",
         ]) + "
 reg [3:0] more;
@@ -34,9 +36,15 @@ reg [15:0] scale;
 reg group_last, odd, add, embedding_eps, far;
 reg [9:0] pair;
 
-wire start = tag_valid && tag_last && tag_kind != KIND_SCORES;
-wire opening = start && tag_group_first;
-wire elementwise = (start ? tag_kind : kind) == KIND_EMBED;
+reg start, opening, rescale, elementwise;
+wire start_5 = tag_5_valid && tag_5_last && tag_5_kind != KIND_SCORES;
+wire embed_5 = tag_5_kind == KIND_EMBED;
+always @(posedge clock) begin
+    start <= start_5;
+    opening <= start_5 && tag_5_group_first;
+    rescale <= start_5 && (tag_5_group_first || embed_5);
+    if (start_5) elementwise <= embed_5;
+end
 wire t_valid = start || more != 0;
 wire [3:0] left = start ? tag_pairs : more;
 wire [3:0] t_kind = start ? tag_kind : kind;
@@ -48,7 +56,7 @@ wire [9:0] t_pair = start ? tag_pair : pair;
 wire t_add = «a learned position replaces the token: start ? tag_add : add → 1'b0»;
 wire t_embedding_eps = start ? tag_embedding_eps : embedding_eps;
 wire t_far = start ? tag_far : far;
-always @(*) scale_at = opening || (start && elementwise) ? tag_scale : scale;
+always @(*) scale_at = rescale ? tag_scale : scale;
 
 always @(posedge clock) begin
     more <= reset ? 4'd0 : left == 0 ? 4'd0 : left - 4'd1;

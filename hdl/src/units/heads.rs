@@ -2,7 +2,7 @@
 //! the Hadamard matrix, scaled to int8 and sent to the query buffer or the ring.
 
 use super::tag::{self, PAIR_TAG, PAIR_TAG_BITS};
-use super::text::{kinds, localparams, LUT_RAM};
+use super::text::{kinds, LUT_RAM};
 use crate::cells::{Encode8, HeadScale, Magnitude8, Rope};
 use crate::leaf;
 use rust_hdl_core::prelude::*;
@@ -49,9 +49,7 @@ leaf! {
     }
     verilog(this) {
         let n = this._largest;
-        let words = n / 8;
-        let mut text = kinds() + &localparams(&[("WORDS", words)])
-            + &format!("reg [{}:0] tag_1;\nalways @(posedge clock) tag_1 <= pair_tag;\n", PAIR_TAG_BITS - 1)
+        let mut text = kinds() + &format!("reg [{}:0] tag_1;\nalways @(posedge clock) tag_1 <= pair_tag;\n", PAIR_TAG_BITS - 1)
             + &tag::unpack(PAIR_TAG, "tag_1", &["valid", "kind", "first", "last", "far"]) + "
 // which head, which pair of it
 wire mine = tag_1_valid && (tag_1_kind == KIND_QUERY || tag_1_kind == KIND_KEY);
@@ -59,7 +57,9 @@ reg [4:0] next_pair;
 reg [7:0] next_head;
 wire [4:0] pair = tag_1_first ? 5'd0 : next_pair;
 wire [7:0] head_now = tag_1_first ? 8'd0 : next_head;
-wire pair_last = {2'd0, pair, 1'b0} + 8'd2 == head_size;
+reg [4:0] pair_late;
+always @(posedge clock) pair_late <= head_size[5:1] - 5'd1;
+wire pair_last = pair == pair_late;
 always @(*) angle_at = pair;
 always @(*) angle_far = tag_1_far;
 always @(posedge clock) if (mine) begin
@@ -96,6 +96,7 @@ always @(posedge clock) begin
     odd <= hadamard ? difference : {rb[15], rb};
 end
 wire [4:0] at = mark_6[15:11];
+wire complete = mark_8[18] && mark_8[16];
 wire opening = «a head is added to the head before: mark_7[17] → 1'b0»;
 ";
         for half in 0..n / 2 {
@@ -117,15 +118,18 @@ wire [21:0] base_{i} = opening ? 22'd0 : h_{i};
 wire [21:0] change_{i} = take_{half} ? {{{{5{{{value}[16]}}}}, {value}}} ^ {{22{{minus_{half}}}}} : 22'd0;
 wire [22:0] sum_{i} = {{base_{i}, 1'b1}} + {{change_{i}, minus_{half}}};
 always @(posedge clock) if (mark_7[18]) h_{i} <= sum_{i}[22:1];
-always @(posedge clock) if (mark_8[18] && mark_8[16]) kept_{i} <= «the padding of a short head is not cleared: head_size > 8'd{i} → 1'b1» ? h_{i} : 22'd0;
-");
+reg within_{i};
+always @(posedge clock) begin
+    within_{i} <= «the padding of a short head is not cleared: head_size > 8'd{i} → 1'b1»;
+    kept_{i} <= complete ? h_{i} & {{22{{within_{i}}}}} : {following};
+end
+", following = if i + 8 < n { format!("kept_{}", i + 8) } else { "22'd0".into() });
         }
         text += "
-wire complete = mark_8[18] && mark_8[16];
 wire [6:0] rounded_up = head_size[6:0] + 7'd7;
 wire [3:0] head_words = «a head's last short word is lost: rounded_up[6:3] → head_size[6:3]»;
 
-// a word a cycle past its magnitude and into the queue
+// a word a cycle, always the first eight, past its magnitude and into the queue
 reg sending;
 reg [2:0] sent;
 reg [10:0] sent_head;       // {head, key, far, last of the step}
@@ -142,20 +146,9 @@ always @(posedge clock) begin
     end
     if (reset) sending <= 0;
 end
-reg [175:0] word_out;
-always @(*) begin
-    word_out = 176'd0;
-    if (sending) case (sent)
 ";
-        for w in 0..words {
-            let parts: Vec<_> = (8 * w..8 * w + 8).rev().map(|i| format!("kept_{i}")).collect();
-            text += &format!("        3'd{w}: word_out = {{{}}};\n", parts.join(", "));
-        }
-        text += &format!("        default: word_out = 176'd0;
-    endcase
-end
-{LUT_RAM}reg [175:0] queue [0:15];
-");
+        let first: Vec<_> = (0..8).rev().map(|i| format!("kept_{i}")).collect();
+        text += &format!("wire [175:0] word_out = {{{}}};\n{LUT_RAM}reg [175:0] queue [0:15];\n", first.join(", "));
         text += "reg [3:0] put, got;
 reg [175:0] queued;
 always @(posedge clock) if (sending) queue[put] <= word_out;
@@ -195,7 +188,7 @@ wire known_any = known_put != known_got;
 wire [17:0] now = known[known_got];
 reg [2:0] taken;
 wire taken_last = {1'b0, taken} + 4'd1 == head_words;
-reg [22:0] info [0:4];      // {valid, last, word, e, mu, head, key, far, last of the step}
+reg [22:0] info [0:5];      // {valid, last, word, e, mu, head, key, far, last of the step}
 integer i;
 always @(posedge clock) begin
     if (sending) put <= put + 4'd1;
@@ -204,7 +197,7 @@ always @(posedge clock) begin
         known_put <= known_put + 3'd1;
     end
     info[0] <= {known_any, taken_last, taken, now};
-    for (i = 1; i < 5; i = i + 1) info[i] <= info[i-1];
+    for (i = 1; i < 6; i = i + 1) info[i] <= info[i-1];
     if (known_any) begin
         queued <= queue[got];
         got <= got + 4'd1;
@@ -217,7 +210,7 @@ always @(posedge clock) begin
         taken <= 0;
         known_put <= 0;
         known_got <= 0;
-        for (i = 0; i < 5; i = i + 1) info[i] <= 0;
+        for (i = 0; i < 6; i = i + 1) info[i] <= 0;
     end
 end
 always @(*) encode$clock = clock;
@@ -225,17 +218,17 @@ always @(*) encode$x = queued;
 always @(*) encode$e = info[0][17:13];
 always @(*) encode$mu = info[0][12:11];
 always @(*) m = encode$m;
-always @(*) valid = info[4][22];
-always @(*) last = info[4][21];
-always @(*) word = info[4][20:18];
-always @(*) e = info[4][17:13];
-always @(*) mu = info[4][12:11];
-always @(*) head = info[4][10:3];
-always @(*) key = info[4][2];
-always @(*) far = info[4][1];
-always @(*) key_valid = info[4][22] && info[4][2];
-always @(*) done = info[4][22] && info[4][21] && !info[4][2] && «copies for the sinks count as query heads: !info[4][1] → 1'b1»;
-always @(*) retire = info[4][22] && info[4][21] && info[4][0];
+always @(*) valid = info[5][22];
+always @(*) last = info[5][21];
+always @(*) word = info[5][20:18];
+always @(*) e = info[5][17:13];
+always @(*) mu = info[5][12:11];
+always @(*) head = info[5][10:3];
+always @(*) key = info[5][2];
+always @(*) far = info[5][1];
+always @(*) key_valid = info[5][22] && info[5][2];
+always @(*) done = info[5][22] && info[5][21] && !info[5][2] && «copies for the sinks count as query heads: !info[5][1] → 1'b1»;
+always @(*) retire = info[5][22] && info[5][21] && info[5][0];
 ";
         text
     }

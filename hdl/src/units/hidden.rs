@@ -27,19 +27,28 @@ leaf! {
         let late = 2 + SwiGlu::LATENCY;
         let mut text = kinds() + &localparams(&[("WORDS", this._words), ("A", address_bits(this._words))])
             + &step_fields("step", &["kind", "gate_bits", "hidden_shift"])
-            + &format!("reg [{bits}:0] tag_1, tag_2;\n", bits = PAIR_TAG_BITS - 1)
-            + &(3..=late).map(|i| format!("reg [{}:0] tag_{i};\n", PAIR_TAG_BITS - 1)).collect::<String>()
+            + &(1..late).map(|i| format!("reg [{}:0] tag_{i};\n", PAIR_TAG_BITS - 1)).collect::<String>()
             + "always @(posedge clock) begin\n    tag_1 <= pair_tag;\n"
-            + &(2..=late).map(|i| format!("    tag_{i} <= tag_{};\n", i - 1)).collect::<String>()
+            + &(2..late).map(|i| format!("    tag_{i} <= tag_{};\n", i - 1)).collect::<String>()
             + "end\n"
             + &tag::unpack(PAIR_TAG, "pair_tag", &["valid", "kind", "last"])
-            + &tag::unpack(PAIR_TAG, "tag_1", &["kind"])
-            + &tag::unpack(PAIR_TAG, "tag_2", &["valid", "kind", "first", "index", "pair"])
+            + &tag::unpack(PAIR_TAG, "tag_1", &["valid", "kind", "first", "index", "pair"])
             + &tag::unpack(PAIR_TAG, &format!("tag_{}", late - 2), &["valid", "kind", "last"])
-            + &tag::unpack(PAIR_TAG, &format!("tag_{late}"), &["valid", "kind", "first", "index"])
+            + &tag::unpack(PAIR_TAG, &format!("tag_{}", late - 1), &["valid", "kind", "first", "index"])
             + &"
-wire pairs = tag_2_valid && (tag_2_kind == KIND_MIX || tag_2_kind == KIND_RELU);
-wire gated = tag_LATE_valid && tag_LATE_kind == KIND_GATE_UP;
+// what is written, and where; two results beside tag 2, one gated a SwiGLU later
+reg pairs, gated;
+reg [12:0] pair_at, element_at;
+reg pair_opens, element_opens;
+wire opening = gated ? element_opens : pair_opens;
+always @(posedge clock) begin
+    pairs <= tag_1_valid && (tag_1_kind == KIND_MIX || tag_1_kind == KIND_RELU);
+    pair_at <= tag_1_kind == KIND_MIX ? «all heads write to the first head's place: {3'd0, tag_1_pair} + tag_1_index → tag_1_index» : tag_1_index;
+    pair_opens <= tag_1_first && (tag_1_kind != KIND_MIX || «the attention output takes its last head's exponent: tag_1_pair == 0 → 1'b1»);
+    gated <= tag_NEAR_valid && tag_NEAR_kind == KIND_GATE_UP;
+    element_at <= tag_NEAR_index;
+    element_opens <= tag_NEAR_first;
+end
 always @(*) retire = (pair_tag_valid && pair_tag_last && (pair_tag_kind == KIND_MIX || pair_tag_kind == KIND_RELU))
     || (tag_SOON_valid && tag_SOON_last && tag_SOON_kind == KIND_GATE_UP);
 
@@ -49,9 +58,6 @@ reg [4:0] hidden_shift;
 wire [15:0] sat0 = y0[23:15] == {9{y0[23]}} ? y0[15:0] : {y0[23], {15{~y0[23]}}};
 wire [15:0] sat1 = «a hidden element wraps where it should saturate: y1[23:15] == {9{y1[23]}} → 1'b1» ? y1[15:0] : {y1[23], {15{~y1[23]}}};
 wire relu = tag_1_kind == KIND_RELU;
-wire [12:0] pair_at = tag_2_kind == KIND_MIX ? «all heads write to the first head's place: {3'd0, tag_2_pair} + tag_2_index → tag_2_index» : tag_2_index;
-wire [12:0] element_at = tag_LATE_index;
-wire opening = gated ? tag_LATE_first : tag_2_first && (tag_2_kind != KIND_MIX || «the attention output takes its last head's exponent: tag_2_pair == 0 → 1'b1»);
 wire [14:0] magnitude_a = a[15] ? ~a[14:0] : a[14:0];
 wire [14:0] magnitude_b = b[15] ? ~b[14:0] : b[14:0];
 wire signed [15:0] h = swiglu$h;
@@ -74,7 +80,7 @@ always @(*) swiglu$clock = clock;
 always @(*) {swiglu$g, swiglu$u} = «gate and up are swapped: {a, b} → {b, a}»;
 always @(*) swiglu$fg = gate_bits;
 always @(*) swiglu$shift = hidden_shift;
-".replace("LATE", &late.to_string()).replace("SOON", &(late - 2).to_string());
+".replace("NEAR", &(late - 1).to_string()).replace("SOON", &(late - 2).to_string());
         for lane in 0..8 {
             let (pair, value) = (lane / 2, if lane % 2 == 0 { "a" } else { "b" });
             text += &format!("

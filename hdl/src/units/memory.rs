@@ -1,7 +1,7 @@
 //! The memories. A registered read and a separate clocked write are what every
 //! synthesis tool maps to block RAM; one read port, one write port.
 
-use super::text::{address_bits, localparams, LUT_RAM};
+use super::text::{address_bits, localparams, BLOCK_RAM, LUT_RAM};
 use crate::leaf;
 use rust_hdl_core::prelude::*;
 
@@ -21,20 +21,27 @@ leaf! {
         param _words: usize,
     }
     verilog(this) {
-        localparams(&[("WORDS", this._words), ("A", address_bits(this._words)), ("BYTES", BYTES)]) + "
-reg [8*BYTES-1:0] mem [0:WORDS-1];
-reg [A-1:0] at;
-reg [8*BYTES-1:0] found;
-integer i;
+        let mut text = localparams(&[("WORDS", this._words), ("A", address_bits(this._words))])
+            + "always @(posedge clock) lane_q <= word[32 * lane +: 32];\n";
+        // A row of the array has block RAMs of its own, and its own copy of the address
+        // beside them: one for all would have to cross the whole device in a cycle.
+        for r in 0..BYTES / 8 {
+            let bytes = 8 * r..8 * r + 8;
+            let writes: String = bytes.enumerate().map(|(i, byte)| format!(
+                "    if (write[{byte}]) mem_{r}[write_at[A-1:0]][{} +: 8] <= data[{} +: 8];\n", 8 * i, 8 * byte,
+            )).collect();
+            text += &format!("
+{BLOCK_RAM}reg [63:0] mem_{r} [0:WORDS-1];
+reg [A-1:0] at_{r};
+reg [63:0] found_{r};
+(* keep *) always @(posedge clock) at_{r} <= read_at[A-1:0];
 always @(posedge clock) begin
-    for (i = 0; i < BYTES; i = i + 1)
-        if (write[i]) mem[write_at[A-1:0]][8*i +: 8] <= data[8*i +: 8];
-    at <= read_at[A-1:0];
-    found <= mem[at];
-    word <= found;
-    lane_q <= word[32 * lane +: 32];
+{writes}    found_{r} <= mem_{r}[at_{r}];
+    word[{low} +: 64] <= found_{r};
 end
-"
+", low = 64 * r);
+        }
+        text
     }
 }
 
@@ -54,7 +61,7 @@ leaf! {
         param _words: usize,
     }
     verilog(this) {
-        let style = if this._words * D < BLOCK_RAM_BITS { LUT_RAM } else { "" };
+        let style = if this._words * D < BLOCK_RAM_BITS { LUT_RAM } else { BLOCK_RAM };
         localparams(&[("WORDS", this._words), ("A", address_bits(this._words)), ("D", D)]) + style
             + "reg [D-1:0] mem [0:WORDS-1];
 always @(posedge clock) begin

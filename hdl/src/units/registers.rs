@@ -6,6 +6,7 @@ use annulus_contract::regs::{self, region};
 use annulus_contract::shape::CoreShape;
 use annulus_contract::{error, step::Kind};
 use rust_hdl_core::prelude::*;
+use std::collections::BTreeMap;
 
 leaf! {
     /// A bus of 32-bit registers. `write` and `read` are strobes; `ready` answers each
@@ -108,22 +109,61 @@ leaf! {
             ("LOGITS", region::LOGITS as usize), ("RESIDUAL", region::RESIDUAL as usize),
             ("READ_CYCLES", READ_CYCLES), ("RESET_CYCLES", RESET_CYCLES),
         ]);
-        let read_only: String = [
+        let read_only = [
             (regs::ID, regs::ID_VALUE), (regs::SHAPE, shape.shape_register()), (regs::CAP_MEMORY, shape.memory),
             (regs::CAP_SCALES, shape.scales), (regs::CAP_STEPS, shape.steps), (regs::CAP_KEY_SCALES, shape.key_scales),
             (regs::CAP_SCORES, shape.score_words), (regs::CAP_VECTOR, shape.vector_register()),
             (regs::CAP_VOCAB, shape.vocab),
-        ].iter().map(|(address, value)| format!("        8'd{address}: found = 32'd{value};\n")).collect();
+        ].map(|(address, value)| (address, format!("32'd{value}")));
+        let readable = [
+            (regs::STATUS, "{27'd0, errors != 0, output_any, input_full, stopped, busy}"),
+            (regs::ERROR, "errors"),
+            (regs::TOKEN_OUT, "output_any ? {1'b1, 15'd0, output_token} : 32'd0"),
+            (regs::BUDGET, "budget"),
+            (regs::STOP, "stop"),
+            (regs::RESTART, "restart_token"),
+            (regs::TEMPERATURE, "{16'd0, temperature}"),
+            (regs::KEY0, "key0"),
+            (regs::KEY1, "key1"),
+            (regs::SAMPLES, "samples"),
+            (regs::POSITION, "position[31:0]"),
+            (regs::POSITION_HIGH, "position[63:32]"),
+            (regs::KEY_GROUPS, "{key_sink_groups, key_groups}"),
+            (regs::KEY_LAST, "{16'd0, key_sink_last, key_last}"),
+            (regs::VALUE_GROUPS, "{value_sink_groups, value_groups}"),
+            (regs::VALUE_LAST, "{16'd0, value_sink_last, value_last}"),
+            (regs::RING_STATE, "{31'd0, full}"),
+            (regs::KEY_AT, "{8'd0, key_row, key_group}"),
+            (regs::VALUE_AT, "{8'd0, value_column, value_group}"),
+            (regs::EPS, "eps"),
+            (regs::EMBEDDING_EPS, "embedding_eps"),
+            (regs::POSITION_MASK, "{16'd0, position_mask}"),
+            (regs::HEAD, "{22'd0, rotary, hadamard, head_size}"),
+            (regs::MEM_ADDRESS, "{region, lane, at}"),
+            (regs::MEM_DATA, "found_memory"),
+            (regs::LOGITS_CRC, "crc"),
+            (regs::CHOICE, "{16'd0, choice}"),
+            (regs::CYCLES, "cycles[31:0]"),
+            (regs::CYCLES_HIGH, "cycles[63:32]"),
+            (regs::BUSY, "array_cycles[31:0]"),
+            (regs::BUSY_HIGH, "array_cycles[63:32]"),
+            (regs::TOKENS, "tokens"),
+        ].map(|(address, value)| (address, value.to_string()));
+        let rows = read_rows(read_only.into_iter().chain(readable));
         let counters = if shape.has(regs::feature::KIND_COUNTERS) {
             format!("reg [31:0] kind_cycles [0:15];
 reg [31:0] kind_found;
+reg [3:0] kind_now;
 integer k;
 always @(posedge clock) begin
+    kind_now <= kind;
     kind_found <= kind_cycles[address_held[3:0]];
-    if (kind != 0) kind_cycles[kind] <= kind_cycles[kind] + 32'd1;
-    if (clear_counters) for (k = 0; k < {}; k = k + 1) kind_cycles[k] <= 0;
+    for (k = 1; k < {kinds}; k = k + 1) begin
+        if (kind_now == k) kind_cycles[k] <= kind_cycles[k] + 32'd1;
+        if (clear_counters) kind_cycles[k] <= 0;
+    end
 end
-", Kind::ALL.len())
+", kinds = Kind::ALL.len())
         } else {
             "wire [31:0] kind_found = 32'd0;\n".into()
         };
@@ -136,9 +176,12 @@ reg [63:0] cycles, array_cycles;
 reg [3:0] wait_left;
 reg [5:0] reset_left;
 reg [31:0] found, settled, found_memory;
+reg [31:0] steps_lane, residual_lane, key_scales_lane;
+reg [15:0] scales_entry;
 " + &counters + "
 wire access = (write || (wait_left == 1)) && (write ? address : address_held) == R_MEM_DATA;
-wire [7:0] lanes = region == WIDE ? LANES_WIDE : region == STEPS ? LANES_STEPS : region == KEY_SCALES ? LANES_KEY_SCALES : 8'd1;
+reg [7:0] lanes;
+wire [3:0] new_region = data[31:28];
 reg write_memory;
 reg [3:0] region_held;
 reg [19:0] at;
@@ -191,7 +234,8 @@ always @(posedge clock) begin
             rotary <= data[9];
         end
         R_MEM_ADDRESS: begin
-            region <= data[31:28];
+            region <= new_region;
+            lanes <= new_region == WIDE ? LANES_WIDE : new_region == STEPS ? LANES_STEPS : new_region == KEY_SCALES ? LANES_KEY_SCALES : 8'd1;
             lane <= data[27:20];
             at <= data[19:0];
         end
@@ -217,65 +261,59 @@ always @(*) write_phase = write_memory && region_held == PHASE;
 always @(*) write_far = write_memory && region_held == FAR;
 always @(*) write_key_scales = write_memory && region_held == KEY_SCALES;
 
+always @(posedge clock) begin
+    scales_entry <= q_scales;
+    steps_lane <= q_steps[32 * link_lane[2:0] +: 32];
+    key_scales_lane <= q_key_scales;
+    residual_lane <= q_residual[32 * link_at[1:0] +: 32];
+end
 always @(posedge clock) case (region)
     WIDE: found_memory <= q_wide;
-    SCALES: found_memory <= {16'd0, q_scales};
-    STEPS: found_memory <= q_steps[32 * link_lane[2:0] +: 32];
+    SCALES: found_memory <= {16'd0, scales_entry};
+    STEPS: found_memory <= steps_lane;
     GAINS: found_memory <= q_gains;
     INCREMENT: found_memory <= q_increment;
     PHASE: found_memory <= q_phase;
     FAR: found_memory <= q_far;
-    KEY_SCALES: found_memory <= q_key_scales;
+    KEY_SCALES: found_memory <= key_scales_lane;
     LOGITS: found_memory <= q_logits;
-    RESIDUAL: found_memory <= q_residual[32 * link_at[1:0] +: 32];
+    RESIDUAL: found_memory <= residual_lane;
     default: found_memory <= 32'd0;
 endcase
 
-always @(*) begin
-    found = 32'd0;
-    case (address_held)
-" + &read_only + "
-        R_STATUS: found = {27'd0, errors != 0, output_any, input_full, stopped, busy};
-        R_ERROR: found = errors;
-        R_TOKEN_OUT: found = output_any ? {1'b1, 15'd0, output_token} : 32'd0;
-        R_BUDGET: found = budget;
-        R_STOP: found = stop;
-        R_RESTART: found = restart_token;
-        R_TEMPERATURE: found = {16'd0, temperature};
-        R_KEY0: found = key0;
-        R_KEY1: found = key1;
-        R_SAMPLES: found = samples;
-        R_POSITION: found = position[31:0];
-        R_POSITION_HIGH: found = position[63:32];
-        R_KEY_GROUPS: found = {key_sink_groups, key_groups};
-        R_KEY_LAST: found = {16'd0, key_sink_last, key_last};
-        R_VALUE_GROUPS: found = {value_sink_groups, value_groups};
-        R_VALUE_LAST: found = {16'd0, value_sink_last, value_last};
-        R_RING_STATE: found = {31'd0, full};
-        R_KEY_AT: found = {8'd0, key_row, key_group};
-        R_VALUE_AT: found = {8'd0, value_column, value_group};
-        R_EPS: found = eps;
-        R_EMBEDDING_EPS: found = embedding_eps;
-        R_POSITION_MASK: found = {16'd0, position_mask};
-        R_HEAD: found = {22'd0, rotary, hadamard, head_size};
-        R_MEM_ADDRESS: found = {region, lane, at};
-        R_MEM_DATA: found = found_memory;
-        R_LOGITS_CRC: found = crc;
-        R_CHOICE: found = {16'd0, choice};
-        R_CYCLES: found = cycles[31:0];
-        R_CYCLES_HIGH: found = cycles[63:32];
-        R_BUSY: found = array_cycles[31:0];
-        R_BUSY_HIGH: found = array_cycles[63:32];
-        R_TOKENS: found = tokens;
-        default: if (address_held[7:4] == R_KIND_CYCLES[7:4]) found = kind_found;
-    endcase
-end
-"
+" + &rows
     }
 }
 
+/// A register `row_<n>` for each sixteen addresses, and `found`, the one that is asked for:
+/// one multiplexer for all would take longer than a cycle.
+fn read_rows(readable: impl Iterator<Item = (u8, String)>) -> String {
+    let mut rows = BTreeMap::<u8, String>::new();
+    for (address, value) in readable {
+        *rows.entry(address >> 4).or_default() += &format!(
+            "    4'd{}: row_{} <= {value};\n",
+            address & 15,
+            address >> 4
+        );
+    }
+    let mut found = "always @(*) case (address_held[7:4])\n".to_string();
+    let mut text = String::new();
+    for (row, cases) in rows {
+        text += &format!(
+            "reg [31:0] row_{row};
+always @(posedge clock) case (address_held[3:0])
+{cases}    default: row_{row} <= 32'd0;
+endcase
+"
+        );
+        found += &format!("    4'd{row}: found = row_{row};\n");
+    }
+    text + &found
+        + "    R_KIND_CYCLES[7:4]: found = kind_found;\n    default: found = 32'd0;\nendcase\n"
+}
+
 /// Cycles from a read's strobe until its word stands at `q`: the slowest memory's latency.
-pub const READ_CYCLES: usize = 8;
+pub const READ_CYCLES: usize = 10;
 
 /// Cycles that a reset lasts: what is in the pipeline runs out meanwhile.
 pub const RESET_CYCLES: usize = 40;

@@ -31,16 +31,20 @@ leaf! {
         let mut text = kinds() + &localparams(&[("WORDS", this._words), ("A", address_bits(this._words))])
             + "reg [" + &format!("{}:0] tag_1, tag_2, tag_3;\n", PAIR_TAG_BITS - 1)
             + "always @(posedge clock) begin tag_1 <= pair_tag; tag_2 <= tag_1; tag_3 <= tag_2; end\n"
-            + &tag::unpack(PAIR_TAG, "tag_1", &["valid", "kind", "last", "index"])
-            + &tag::unpack(PAIR_TAG, "tag_2", &["index", "add", "kind"])
+            + &tag::unpack(PAIR_TAG, "tag_1", &["valid", "kind", "last", "index", "add"])
             + &tag::unpack(PAIR_TAG, "tag_3", &["valid", "kind", "first", "last", "index", "embedding_eps"]) + "
 wire mine_1 = tag_1_valid && (tag_1_kind == KIND_EMBED || tag_1_kind == KIND_NORMALIZE || tag_1_kind == KIND_OUT || tag_1_kind == KIND_DOWN);
 wire mine_3 = tag_3_valid && (tag_3_kind == KIND_EMBED || tag_3_kind == KIND_NORMALIZE || tag_3_kind == KIND_OUT || tag_3_kind == KIND_DOWN);
-wire replace = (tag_2_kind == KIND_EMBED && !tag_2_add) || «a normalized vector is added to the old one: tag_2_kind == KIND_NORMALIZE → 1'b0»;
+wire replace = (tag_1_kind == KIND_EMBED && !tag_1_add) || «a normalized vector is added to the old one: tag_1_kind == KIND_NORMALIZE → 1'b0»;
 always @(*) retire = mine_1 && tag_1_last;
 
 wire [A-1:0] at = mine_1 && tag_1_kind != KIND_NORMALIZE ? tag_1_index[A+1:2] : read_at[A-1:0];
-wire [31:0] old_pair = replace ? 32'd0 : word[32 * tag_2_index[1:0] +: 32];
+wire [127:0] old;
+reg [31:0] old_pair;
+always @(posedge clock) begin
+    word <= old;
+    old_pair <= replace ? 32'd0 : old[32 * tag_1_index[1:0] +: 32];
+end
 wire [24:0] sum0 = {y0[23], y0} + {{9{old_pair[15]}}, old_pair[15:0]};
 wire [24:0] sum1 = {y1[23], y1} + {{9{old_pair[31]}}, old_pair[31:16]};
 reg signed [15:0] x0, x1;
@@ -89,10 +93,9 @@ always @(*) root_shift = rsqrt$k;
         for lane in 0..4 {
             text += &format!("
 {LUT_RAM}reg [31:0] mem_{lane} [0:WORDS-1];
-always @(posedge clock) begin
+assign old[{low} +: 32] = mem_{lane}[at];
+always @(posedge clock)
     if (mine_3 && tag_3_index[1:0] == 2'd{lane}) mem_{lane}[tag_3_index[A+1:2]] <= {{x1, x0}};
-    word[{low} +: 32] <= mem_{lane}[at];
-end
 ", low = 32 * lane);
         }
         text

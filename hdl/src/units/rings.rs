@@ -9,7 +9,7 @@ use rust_hdl_core::prelude::*;
 
 leaf! {
     /// One write port: values come before keys within a layer, the link only between
-    /// tokens. `pair_tag` comes in step with `y0`, `y1`.
+    /// tokens. `pair_tag` comes in step with `y0`, `y1`; the step with its strobe `go`.
     pub struct Rings<const WORD: usize, const BYTES: usize> {
         in clock: Clock,
         in go: Bit,
@@ -48,7 +48,7 @@ leaf! {
         let mut text = kinds() + &localparams(&[("P", p)])
             + &step_fields("step", &["kind", "ring", "ring_stride", "ring_scale"])
             + &tag::unpack(PAIR_TAG, "pair_tag", &["valid", "kind", "last"]) + "
-wire [7:0] head_words = (head_size + 8'd7) >> 3;
+reg [7:0] head_words;
 reg [19:0] key_offset;
 reg [19:0] key_at, value_head, value_at;
 reg [15:0] key_stride, value_stride, row_stride;
@@ -57,15 +57,21 @@ reg [4:0] value_row, value_row_late;
 reg [7:0] element;
 reg value_valid;
 reg [19:0] value_at_late;
-wire value = pair_tag_valid && pair_tag_kind == KIND_VALUE;
-always @(*) retire_value = value && pair_tag_last;
+wire value_now = pair_tag_valid && pair_tag_kind == KIND_VALUE;
+reg value;
+reg [15:0] v0, v1;
+always @(*) retire_value = value_now && pair_tag_last;
 wire [19:0] next_head = value_head + {4'd0, value_stride};
 always @(posedge clock) begin
+    head_words <= (head_size + 8'd7) >> 3;
     key_offset <= key_group * «groups of long keys overlap: head_words → 8'd1»;
     if (key_valid && key_last) begin
         key_at <= key_at + {4'd0, «key heads lie a word too close: key_stride → key_stride - 16'd1»};
         key_entry <= key_entry + «scales of key heads overlap: key_groups → 16'd1»;
     end
+    value <= value_now;
+    v0 <= «a value wraps where it should saturate: y0[23:15] == {9{y0[23]}} → 1'b1» ? y0[15:0] : {y0[23], {15{~y0[23]}}};
+    v1 <= y1[23:15] == {9{y1[23]}} ? y1[15:0] : {y1[23], {15{~y1[23]}}};
     value_valid <= value;
     value_at_late <= value_at;
     value_row_late <= value_row;
@@ -98,8 +104,8 @@ end
 always @(*) key_scale_at = key_entry;
 always @(*) code0$clock = clock;
 always @(*) code1$clock = clock;
-always @(*) code0$v = «a value wraps where it should saturate: y0[23:15] == {9{y0[23]}} → 1'b1» ? y0[15:0] : {y0[23], {15{~y0[23]}}};
-always @(*) code1$v = y1[23:15] == {9{y1[23]}} ? y1[15:0] : {y1[23], {15{~y1[23]}}};
+always @(*) code0$v = v0;
+always @(*) code1$v = v1;
 always @(posedge clock) begin
     write_at <= link_write ? link_at : value_valid ? value_at_late : key_at + {17'd0, key_word};
 end

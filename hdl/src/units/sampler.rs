@@ -41,20 +41,23 @@ leaf! {
 wire mine = pair_tag_valid && pair_tag_kind == KIND_LOGITS;
 // mark: {valid, first, last, odd, index}
 wire [16:0] mark = {mine, pair_tag_first, pair_tag_last, pair_tag_odd, pair_tag_index};
-reg [16:0] mark_1, mark_2, mark_3, mark_4, mark_5;
-reg signed [23:0] plain0_1, plain0_2, plain0_3, plain1_1, plain1_2, plain1_3;
+reg [16:0] mark_1, mark_2, mark_3, mark_4, mark_5, mark_6;
+reg signed [23:0] plain0_1, plain0_2, plain0_3, plain0_4, plain1_1, plain1_2, plain1_3, plain1_4;
 always @(posedge clock) begin
     mark_1 <= mark;
     mark_2 <= mark_1;
     mark_3 <= mark_2;
     mark_4 <= mark_3;
     mark_5 <= mark_4;
+    mark_6 <= mark_5;
     plain0_1 <= y0;
     plain0_2 <= plain0_1;
     plain0_3 <= plain0_2;
+    plain0_4 <= plain0_3;
     plain1_1 <= y1;
     plain1_2 <= plain1_1;
     plain1_3 <= plain1_2;
+    plain1_4 <= plain1_3;
 end
 
 wire greedy = temperature == 0;
@@ -63,26 +66,26 @@ wire [30:0] noisy1 = {scaled1$z[29], scaled1$z} + {{13{noise1$noise[17]}}, noise
 reg signed [30:0] z0, z1, better, best;
 reg better_odd;
 reg [13:0] best_index;
-wire improves = «the best of the token before stays: mark_5[15] → 1'b0» || «the last of equal logits wins: better > best → better >= best»;
+wire improves = «the best of the token before stays: mark_6[15] → 1'b0» || «the last of equal logits wins: better > best → better >= best»;
 always @(posedge clock) begin
-    z0 <= «a greedy choice is left to the noise: greedy → 1'b0» ? {{7{plain0_3[23]}}, plain0_3} : noisy0;
-    z1 <= greedy ? {{7{plain1_3[23]}}, plain1_3} : noisy1;
-    better <= !mark_4[13] && z1 > z0 ? z1 : z0;
-    better_odd <= !mark_4[13] && «the odd one of two equal logits wins: z1 > z0 → z1 >= z0»;
-    if (mark_5[16] && improves) begin
+    z0 <= «a greedy choice is left to the noise: greedy → 1'b0» ? {{7{plain0_4[23]}}, plain0_4} : noisy0;
+    z1 <= greedy ? {{7{plain1_4[23]}}, plain1_4} : noisy1;
+    better <= !mark_5[13] && z1 > z0 ? z1 : z0;
+    better_odd <= !mark_5[13] && «the odd one of two equal logits wins: z1 > z0 → z1 >= z0»;
+    if (mark_6[16] && improves) begin
         best <= better;
-        best_index <= {mark_5[12:0], better_odd};
+        best_index <= {mark_6[12:0], better_odd};
     end
 end
 always @(*) choice = {2'd0, best_index};
-always @(*) retire = mark_4[16] && mark_4[14];
+always @(*) retire = mark_5[16] && mark_5[14];
 
 always @(*) checksum$clock = clock;
 always @(*) checksum$clear = clear_crc;
-always @(*) checksum$valid0 = mine;
-always @(*) checksum$d0 = y0;
-always @(*) checksum$valid1 = mine && «the checksum counts a symbol too many: !pair_tag_odd → 1'b1»;
-always @(*) checksum$d1 = y1;
+always @(*) checksum$valid0 = mark_1[16];
+always @(*) checksum$d0 = plain0_1;
+always @(*) checksum$valid1 = mark_1[16] && «the checksum counts a symbol too many: !mark_1[13] → 1'b1»;
+always @(*) checksum$d1 = plain1_1;
 always @(*) crc = checksum$crc;
 
 " + LUT_RAM + "reg [47:0] logits [0:PAIRS-1];

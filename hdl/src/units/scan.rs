@@ -41,6 +41,9 @@ leaf! {
         /// Word of the vector, of the query buffer or of the score buffer.
         out operand_at: Bits<11>,
         out tag: Bits<WORD_TAG_BITS>,
+        /// The step being run, and a strobe when it is new.
+        out step: Bits<STEP_BITS>,
+        out began: Bit,
         param _rows: usize,
     }
     verilog(this) {
@@ -50,7 +53,7 @@ leaf! {
             p if p.is_power_of_two() => format!("wire [15:0] quotient = index >> {};\n", p.trailing_zeros()),
             p => unreachable!("no core has {p} rows"),
         };
-        kinds() + &localparams(&[("P", p)]) + "reg [255:0] step;\n" + &step_fields("step", &[
+        kinds() + &localparams(&[("P", p)]) + &step_fields("step", &[
             "kind", "normed", "embedding_eps", "add", "gains", "address", "cols", "scale", "shift", "score", "score_id", "head", "pair", "far_only",
         ]) + &step_fields("step_in", &[
             "kind", "by_position", "address", "rows", "score", "cols", "groups", "stride",
@@ -68,18 +71,20 @@ reg [12:0] slot;            // scores: place of the group's first slot in the sc
 reg [3:0] gap;              // cycles until the sums of the last group are gone
 " + &divide + "
 wire [15:0] in_word = index - quotient * P[15:0];
-wire elementwise = step_kind == KIND_EMBED || step_kind == KIND_NORMALIZE;
-wire scores = step_kind == KIND_SCORES;
-wire mix = step_kind == KIND_MIX;
+reg elementwise, scores, mix;
 
 // What ends a step is known before it: the last key group and value group that
 // were written, the last word of a head; they stand still while a token runs.
 reg [12:0] key_end;
 reg [9:0] value_end;
 reg [7:0] head_words, head_end;
-reg [9:0] col_end;
-reg [12:0] group_end;
+reg [9:0] col_late;         // the last column but one, the last group but one
+reg [12:0] group_late;
+reg one_col, col_last, group_last;
 reg [15:0] advance;         // words from one row group to the next
+wire last = elementwise || col_last;
+wire final_word = col_last && group_last;
+wire issue = active && !(last && «sums are overwritten before the tail has them: gap != 0 → 1'b0»);
 wire scores_in = step_in_kind == KIND_SCORES;
 wire mix_in = step_in_kind == KIND_MIX;
 always @(posedge clock) begin
@@ -87,17 +92,19 @@ always @(posedge clock) begin
     value_end <= full ? value_groups[9:0] - 10'd1 : «the value group that fills is not read: value_group[9:0] → value_group[9:0] - 10'd1»;
     head_words <= (head_size + 8'd7) >> 3;
     head_end <= head_words - 8'd1;
+    if (issue) begin
+        col_last <= one_col || (!col_last && col == col_late);
+        if (col_last) group_last <= group == group_late;
+    end
     if (go) begin
-        col_end <= scores_in ? {2'd0, head_end} : mix_in ? value_end : step_in_cols - 10'd1;
-        group_end <= scores_in ? key_end : step_in_groups - 13'd1;
+        col_late <= scores_in ? {2'd0, head_end} - 10'd1 : mix_in ? value_end - 10'd1 : step_in_cols - 10'd2;
+        one_col <= scores_in ? head_words == 8'd1 : mix_in ? value_end == 10'd0 : step_in_cols == 10'd1;
+        col_last <= scores_in ? head_words == 8'd1 : mix_in ? value_end == 10'd0 : step_in_cols == 10'd1;
+        group_late <= scores_in ? key_end - 13'd1 : step_in_groups - 13'd2;
+        group_last <= scores_in ? key_end == 13'd0 : step_in_groups == 13'd1;
         advance <= scores_in ? {8'd0, head_words} : mix_in ? «a long head's later values are read from the wrong words: step_in_stride → {6'd0, value_end}» : {6'd0, step_in_cols};
     end
 end
-wire col_last = col == col_end;
-wire group_last = group == group_end;
-wire last = elementwise || col_last;
-wire final_word = col_last && group_last;
-wire issue = active && !(last && «sums are overwritten before the tail has them: gap != 0 → 1'b0»);
 always @(*) ready = (!active && prepare == 0) || (issue && final_word);
 
 // Rows of a group that have been written: all, but in the current group while
@@ -141,8 +148,12 @@ always @(posedge clock) begin
         end
         if (final_word) active <= 0;
     end
+    began <= go;
     if (go) begin
         step <= step_in;
+        elementwise <= step_in_kind == KIND_EMBED || step_in_kind == KIND_NORMALIZE;
+        scores <= scores_in;
+        mix <= mix_in;
         index <= step_in_by_position ? position_row : token;
         active <= step_in_kind != KIND_EMBED;
         prepare <= step_in_kind == KIND_EMBED ? 2'd3 : 2'd0;

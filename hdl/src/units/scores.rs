@@ -1,7 +1,7 @@
 //! Scores: query times key, scaled, kept for the mix with their maximum.
 
 use super::tag::{self, WORD_TAG, WORD_TAG_BITS};
-use super::text::{address_bits, kinds, localparams, LUT_RAM};
+use super::text::{address_bits, kinds, localparams, BLOCK_RAM, LUT_RAM};
 use crate::cells::{Score, ScoreMax};
 use crate::leaf;
 use rust_hdl_core::prelude::*;
@@ -64,7 +64,7 @@ leaf! {
             + &tag::unpack(WORD_TAG, "tag_14", &["valid", "kind", "last", "slot", "limit", "group_last"])
             + &tag::unpack(WORD_TAG, "tag_17", &["valid", "kind", "last", "id", "group_first"]) + "
 // scales of keys (by ring entry and row) and of queries (by head)
-reg [7*P-1:0] key_scales [0:ENTRIES-1];
+" + BLOCK_RAM + "reg [7*P-1:0] key_scales [0:ENTRIES-1];
 reg [6:0] query_scales [0:2*HEADS-1];
 wire key_write = head_valid && head_key && head_last;
 wire [A-1:0] scale_write_at = link_write ? link_at[A-1:0] : key_scale_at[A-1:0];
@@ -83,9 +83,10 @@ always @(posedge clock) begin
     query_scale <= query_scales[{tag_6_far, «all heads take the first head's query scale: tag_6_head[H-1:0] → {H{1'b0}}»}];
 end
 always @(*) link_q = {25'd0, key_scale[7 * «every key scale is read as the first: link_lane → 8'd0» +: 7]};
-wire signed [7:0] query_shift = $signed(tag_7_shift) - $signed({3'd0, query_scale[4:0]});
+reg signed [7:0] shift_8;
 reg [1:0] muq_8, muq_9;
 always @(posedge clock) begin
+    shift_8 <= $signed(tag_7_shift) - $signed({3'd0, query_scale[4:0]});
     muq_8 <= query_scale[6:5];
     muq_9 <= muq_8;
 end
@@ -110,12 +111,13 @@ always @(*) largest$valid = written;
         let mut any = vec![];
         for r in 0..P {
             text += &format!("
-reg signed [7:0] shift_8_{r}, shift_9_{r};
+reg [4:0] ek_8_{r};
+reg signed [7:0] shift_9_{r};
 reg [1:0] muk_8_{r}, muk_9_{r};
 always @(posedge clock) begin
-    shift_8_{r} <= query_shift - $signed({{3'd0, key_scale[{e} +: 5]}});
+    ek_8_{r} <= key_scale[{e} +: 5];
     muk_8_{r} <= key_scale[{mu} +: 2];
-    shift_9_{r} <= shift_8_{r};
+    shift_9_{r} <= shift_8 - $signed({{3'd0, ek_8_{r}}});
     muk_9_{r} <= muk_8_{r};
 end
 assign written[{r}] = «empty slots take part in the maximum: tag_14_limit > 5'd{r} → 1'b1»;

@@ -1,6 +1,6 @@
 //! The sequencer: fetches steps, waits for what they need, hands them to the scan.
 
-use super::text::{address_bits, kinds, localparams, step_fields, STEP_BITS};
+use super::text::{address_bits, kinds, localparams, step_fields, BLOCK_RAM, STEP_BITS};
 use crate::leaf;
 use rust_hdl_core::prelude::*;
 
@@ -41,8 +41,8 @@ leaf! {
     }
     verilog(this) {
         kinds() + &localparams(&[("STEPS", this._steps), ("A", address_bits(this._steps))])
-            + &step_fields("step", &["kind", "wait", "wait_count", "far_only", "skip_on_prefill", "restart_counts"]) + "
-reg [255:0] mem [0:STEPS-1];
+            + &step_fields("found", &["kind", "far_only", "skip_on_prefill"])
+            + &step_fields("step", &["kind", "wait", "wait_count", "restart_counts"]) + BLOCK_RAM + "reg [255:0] mem [0:STEPS-1];
 reg [A-1:0] pc;
 reg running, found_valid, step_valid;
 reg [4:0] in_flight;
@@ -51,9 +51,9 @@ reg [3:0] current;
 integer i;
 
 wire drained = in_flight == 0;
-wire skip = (step_far_only && «the sinks' queries are never made: !far → 1'b1») || (step_skip_on_prefill && «a prompt's token runs every step: prefill → 1'b0»);
-wire bad = «an unknown step is not refused: step_kind > KIND_LOGITS → 1'b0»;
-wire finish = step_kind == KIND_IDLE || bad;
+reg skip, bad, finish;         // of the step
+wire found_skip = (found_far_only && «the sinks' queries are never made: !far → 1'b1») || (found_skip_on_prefill && «a prompt's token runs every step: prefill → 1'b0»);
+wire found_bad = «an unknown step is not refused: found_kind > KIND_LOGITS → 1'b0»;
 wire met = step_wait == 0 || (step_wait == 1 && «a step starts before its vector is written: drained → 1'b1»)
     || (step_wait == 2 && heads >= «scores start one query head early: step_wait_count → step_wait_count - 8'd1») || (step_wait == 3 && scores >= «a mix starts one head of scores early: step_wait_count → step_wait_count - 8'd1»);
 wire take = running && step_valid && !finish && (skip || (met && scan_ready));
@@ -70,7 +70,12 @@ always @(posedge clock) begin
     if (fetch || idle) found <= mem[at];
     if (fetch) pc <= pc + 1'b1;
     found_valid <= fetch || (found_valid && !move);
-    if (move) step <= found;
+    if (move) begin
+        step <= found;
+        skip <= found_skip;
+        bad <= found_bad;
+        finish <= found_kind == KIND_IDLE || found_bad;
+    end
     step_valid <= move || (step_valid && !take);
 
     in_flight <= in_flight + {4'd0, go} - ({4'd0, retire_residual} + «a hidden vector retires twice: {4'd0, retire_hidden} → {3'd0, retire_hidden, 1'b0}» + {4'd0, retire_heads}

@@ -42,6 +42,10 @@ pub fn step_fields(bus: &str, names: &[&str]) -> String {
 /// Before a small memory: it stays out of the block RAMs, which the wide memory needs.
 pub const LUT_RAM: &str = "(* ram_style = \"distributed\" *) ";
 
+/// Before a memory of block RAMs: nobody needs what a read finds while the same word is
+/// written, so synthesis need not spend registers and multiplexers on it.
+pub const BLOCK_RAM: &str = "(* no_rw_check *) ";
+
 /// Bits of an encoded step.
 pub const STEP_BITS: usize = 32 * WORDS;
 

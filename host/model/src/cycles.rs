@@ -19,11 +19,11 @@ mod depth {
     /// The attention output, or ReLU's hidden vector, counts as written.
     pub const HIDDEN: u64 = 16;
     /// SwiGLU's hidden vector counts as written.
-    pub const GATED: u64 = 25;
+    pub const GATED: u64 = 27;
     /// The value ring is written.
     pub const VALUE: u64 = 17;
     /// The token is chosen.
-    pub const LOGITS: u64 = 21;
+    pub const LOGITS: u64 = 22;
     /// A score is written.
     pub const SCORES: u64 = 15;
     /// A head's last rotated pair is there.
@@ -31,7 +31,7 @@ mod depth {
     /// From a head's last pair and the words of its first pass to its scale.
     pub const HEAD_SCALE: u64 = 6;
     /// From the first word of a head's second pass to that word's mantissas.
-    pub const HEAD_ENCODE: u64 = 5;
+    pub const HEAD_ENCODE: u64 = 6;
     /// From the start of a token to its first step.
     pub const START: u64 = 3;
     /// From a token's last result to its end.

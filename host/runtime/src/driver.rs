@@ -237,6 +237,21 @@ impl<B: RegisterBus> CoreDriver<B> {
         &mut self,
         tokens: &[u32],
         n: usize,
+        on_token: impl FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<usize, B> {
+        self.generate_in_runs(tokens, n, u32::MAX, on_token)
+    }
+
+    /// [`CoreDriver::generate`], with the core let off for at most `run` choices at
+    /// a time: its budget is a register of 32 bits, and `n` may be more.
+    ///
+    /// # Errors
+    /// If a token does not exist or the core fails.
+    pub fn generate_in_runs(
+        &mut self,
+        tokens: &[u32],
+        n: usize,
+        run: u32,
         mut on_token: impl FnMut(u32) -> ControlFlow<()>,
     ) -> Result<usize, B> {
         self.check_tokens(tokens)?;
@@ -246,22 +261,30 @@ impl<B: RegisterBus> CoreDriver<B> {
             return Ok(0);
         }
         let stop = self.read(regs::STOP)?;
-        // The budget comes last: before the first token is taken it would feed
-        // back what was chosen for another run.
         for &token in prompt {
             self.queue(token | SILENT)?;
         }
-        self.queue(last)?;
-        self.write(regs::BUDGET, n as u32 - 1)?;
-        for done in 1..=n {
-            let token = self.next_choice()?;
-            let flow = on_token(token);
-            if token | PRESENT == stop {
-                return Ok(done);
-            }
-            if flow.is_break() {
-                self.halt()?;
-                return Ok(done);
+        let mut token = last;
+        let mut done = 0;
+        while done < n {
+            // The budget comes last: before the first token is taken it would feed
+            // back what was chosen for another run.
+            self.queue(token)?;
+            let run = u32::try_from(n - done)
+                .map_or(run, |left| left.min(run))
+                .max(1);
+            self.write(regs::BUDGET, run - 1)?;
+            for _ in 0..run {
+                token = self.next_choice()?;
+                done += 1;
+                let flow = on_token(token);
+                if token | PRESENT == stop {
+                    return Ok(done);
+                }
+                if flow.is_break() {
+                    self.halt()?;
+                    return Ok(done);
+                }
             }
         }
         Ok(n)
