@@ -91,12 +91,17 @@ pub enum EvalError {
 /// The documents of a text as tokens, each after a BOS.
 ///
 /// Byte pairs: what lies between separators, without the space around it.
-/// Characters: one document a line, and its end is a token to be predicted too.
+/// Characters: one document a line, and its end is a token to be predicted too; or,
+/// where texts do not end, the text as it is.
 pub fn documents(tokenizer: &Tokenizer, text: &[u8]) -> Result<Vec<Vec<u32>>, TokenizerError> {
-    let parts = check_utf8(text)?.split(SEPARATOR);
+    let text = check_utf8(text)?;
+    let parts = text.split(SEPARATOR);
     let documents: Vec<&str> = match tokenizer {
-        Tokenizer::Bpe(_) => parts.collect(),
+        Tokenizer::Chars(chars) if chars.end().is_none() => {
+            return Ok(vec![tokenizer.encode(text.as_bytes(), true)?]);
+        }
         Tokenizer::Chars(_) => parts.flat_map(str::lines).collect(),
+        _ => parts.collect(),
     };
     let encoded = |document: &str| {
         let mut tokens = tokenizer.encode(document.as_bytes(), true)?;

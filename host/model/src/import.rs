@@ -6,6 +6,7 @@
 //! header alone: sizes are held against the file's length first.
 
 mod json;
+pub mod llama;
 pub mod llama2c;
 pub mod microgpt;
 
@@ -43,6 +44,32 @@ pub enum ImportError {
         column: usize,
         /// What would have been right.
         expected: &'static str,
+    },
+    /// Not JSON, in the words of its parser.
+    #[error("not valid JSON: {0}")]
+    Json(String),
+    /// Not a safetensors file, in the words of its parser.
+    #[error("not a safetensors file: {0}")]
+    Safetensors(String),
+    /// A tensor of another shape.
+    #[error("{tensor} has the shape {found:?}, but the configuration makes it {expected:?}")]
+    Dimensions {
+        /// Name of the tensor.
+        tensor: String,
+        /// Its dimensions.
+        found: Vec<usize>,
+        /// What they should be.
+        expected: Vec<usize>,
+    },
+    /// A configuration that asks for what no core does.
+    #[error("{field} is {found}, but this project knows only {expected}")]
+    Unsupported {
+        /// Name of the field or tensor.
+        field: String,
+        /// What it holds.
+        found: String,
+        /// What it may hold.
+        expected: String,
     },
     /// A field is not there.
     #[error("{0} is missing")]

@@ -2,16 +2,25 @@
 //! its streams start and end.
 
 use crate::float::FloatModel;
-use crate::import::{llama2c, microgpt, ImportError};
+use crate::import::{llama, llama2c, microgpt, ImportError};
 use crate::quant::QuantModel;
-use crate::quantize::{quantize, Calibration, QuantizeError};
-use crate::tokenizer::{Bpe, Tokenizer, TokenizerError};
+use crate::quantize::{quantize, Calibration, QuantizeError, Rotation};
+use crate::tokenizer::{Bpe, Chars, Hub, Tokenizer, TokenizerError};
+use serde::Deserialize;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Largest file that is read as a model or a tokenizer, in bytes.
 const MAX_FILE: u64 = 1 << 30;
+
+/// Files of a folder in the model hub's layout: shape, weights, and one of two tokenizers.
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const TOKENIZER: &str = "tokenizer.json";
+const CHARACTERS: &str = "characters.json";
+/// What stands in place of [`WEIGHTS`] where they are spread over files.
+const SHARDS: &str = "model.safetensors.index.json";
 
 /// A model that is ready to be compiled, run or measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +84,18 @@ pub enum ModelError {
         /// The checkpoint.
         path: PathBuf,
     },
+    /// A folder without a tokenizer.
+    #[error("{}: the folder holds no tokenizer: it needs {TOKENIZER} or {CHARACTERS}", path.display())]
+    NoFolderTokenizer {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder with its weights in pieces.
+    #[error("{}: the weights are spread over several files: join them into one {WEIGHTS}", path.display())]
+    Shards {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A tokenizer was named for a model that holds its own.
     #[error("{}: the file holds its own tokenizer, so that {} cannot be used", path.display(), tokenizer.display())]
     OwnTokenizer {
@@ -96,9 +117,17 @@ pub enum ModelError {
 impl Model {
     /// Reads a model, whatever its format, and quantizes it where that is needed.
     ///
-    /// JSON is read as microGPT, anything else as a llama2.c checkpoint; this one
-    /// needs `tokenizer`, or a `tokenizer.bin` or `tok*.bin` of the right size beside it.
-    pub fn open(path: &Path, tokenizer: Option<&Path>) -> Result<Self, ModelError> {
+    /// A folder is read in the layout of the model hub, JSON as microGPT, anything
+    /// else as a llama2.c checkpoint; this one needs `tokenizer`, or a `tokenizer.bin`
+    /// or `tok*.bin` of the right size beside it.
+    pub fn open(
+        path: &Path,
+        tokenizer: Option<&Path>,
+        rotation: Rotation,
+    ) -> Result<Self, ModelError> {
+        if path.is_dir() {
+            return Self::open_folder(path, tokenizer, rotation);
+        }
         let file = read(path)?;
         let import = |error| ModelError::Import {
             path: path.into(),
@@ -122,14 +151,45 @@ impl Model {
             };
             (float, symbols)
         };
-        let name = path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        Self::from_float(name, float, symbols).map_err(|error| ModelError::Quantize {
-            path: path.into(),
-            error,
+        Self::from_float(name_of(path), float, symbols, rotation).map_err(|error| {
+            ModelError::Quantize {
+                path: path.into(),
+                error,
+            }
+        })
+    }
+
+    fn open_folder(
+        folder: &Path,
+        tokenizer: Option<&Path>,
+        rotation: Rotation,
+    ) -> Result<Self, ModelError> {
+        let at = |name: &str| folder.join(name);
+        if !at(WEIGHTS).exists() && at(SHARDS).exists() {
+            return Err(ModelError::Shards {
+                path: folder.into(),
+            });
+        }
+        let config = read(&at(CONFIG))?;
+        let weights = read(&at(WEIGHTS))?;
+        let checkpoint = read_llama(folder, &config, &weights)?;
+        let path = match tokenizer {
+            Some(path) => path.to_owned(),
+            None => [TOKENIZER, CHARACTERS]
+                .into_iter()
+                .map(at)
+                .find(|path| path.exists())
+                .ok_or_else(|| ModelError::NoFolderTokenizer {
+                    path: folder.into(),
+                })?,
+        };
+        let symbols = symbols(&path, &read(&path)?, &checkpoint)?;
+        let rotation = rotation.max(checkpoint.rotation);
+        Self::from_float(name_of(folder), checkpoint.model, symbols, rotation).map_err(|error| {
+            ModelError::Quantize {
+                path: folder.into(),
+                error,
+            }
         })
     }
 
@@ -140,9 +200,32 @@ impl Model {
             path: path(),
             error,
         })?;
-        Self::from_float(name.into(), float, Tokenizer::Chars(chars)).map_err(|error| {
+        let rotation = Rotation::default();
+        Self::from_float(name.into(), float, Tokenizer::Chars(chars), rotation).map_err(|error| {
             ModelError::Quantize {
                 path: path(),
+                error,
+            }
+        })
+    }
+
+    /// Reads a character model in the model hub's layout whose files are already in
+    /// memory: `config.json`, `model.safetensors` and `characters.json`.
+    pub fn from_llama(
+        name: &str,
+        config: &[u8],
+        weights: &[u8],
+        characters: &[u8],
+    ) -> Result<Self, ModelError> {
+        let path = Path::new(name);
+        let checkpoint = read_llama(path, config, weights)?;
+        let symbols = symbols(&path.join(CHARACTERS), characters, &checkpoint)?;
+        let llama::Checkpoint {
+            model, rotation, ..
+        } = checkpoint;
+        Self::from_float(name.into(), model, symbols, rotation).map_err(|error| {
+            ModelError::Quantize {
+                path: path.into(),
                 error,
             }
         })
@@ -153,10 +236,11 @@ impl Model {
         name: String,
         float: FloatModel,
         tokenizer: Tokenizer,
+        rotation: Rotation,
     ) -> Result<Self, QuantizeError> {
         let (bos, stop, restart) = (tokenizer.bos(), tokenizer.stop(), tokenizer.restart());
         let ends = Vec::from_iter(stop.into_iter().chain(restart));
-        let quant = quantize(&float, Calibration::OwnText { bos, ends: &ends })?;
+        let quant = quantize(&float, Calibration::OwnText { bos, ends: &ends }, rotation)?;
         let trained_window = float.context;
         Ok(Self {
             name,
@@ -169,6 +253,59 @@ impl Model {
             quant,
         })
     }
+}
+
+/// What to call the model of a file or folder.
+fn name_of(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.into());
+    let name = if whole.is_dir() {
+        whole.file_name()
+    } else {
+        whole.file_stem()
+    };
+    name.unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn read_llama(
+    folder: &Path,
+    config: &[u8],
+    weights: &[u8],
+) -> Result<llama::Checkpoint, ModelError> {
+    llama::read(config, weights).map_err(|error| ModelError::Import {
+        path: folder.into(),
+        error,
+    })
+}
+
+/// A tokenizer of a checkpoint in the model hub's layout, by what its file holds.
+fn symbols(
+    path: &Path,
+    file: &[u8],
+    checkpoint: &llama::Checkpoint,
+) -> Result<Tokenizer, ModelError> {
+    /// The characters of a model in order of their tokens, and the one that starts a text.
+    #[derive(Deserialize)]
+    struct Characters {
+        characters: String,
+        bos: char,
+    }
+    let vocab = checkpoint.model.vocab;
+    let tokenizer = || {
+        if file.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
+            return Bpe::from_bytes(file).map(Tokenizer::Bpe);
+        }
+        if let Ok(own) = serde_json::from_slice::<Characters>(file) {
+            let characters = own.characters.chars().collect();
+            return Chars::endless(characters, own.bos).map(Tokenizer::Chars);
+        }
+        let bos = checkpoint.bos.ok_or(TokenizerError::NoBos)?;
+        Hub::new(file, vocab, bos, checkpoint.eos).map(|hub| Tokenizer::Hub(Box::new(hub)))
+    };
+    let checked = tokenizer().and_then(|found| found.check_vocab(vocab).map(|()| found));
+    checked.map_err(|error| ModelError::Tokenizer {
+        path: path.into(),
+        error,
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ModelError> {

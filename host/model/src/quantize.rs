@@ -36,6 +36,17 @@ pub enum Calibration<'a> {
     },
 }
 
+/// Whether queries and keys are rotated before they are rounded to 8 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rotation {
+    /// By a Hadamard matrix, where heads have rotary positions and a power of two elements:
+    /// rounding then costs about half as much.
+    #[default]
+    Hadamard,
+    /// Not at all, for cores that leave it out.
+    None,
+}
+
 /// Why a model cannot be quantized.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum QuantizeError {
@@ -84,7 +95,11 @@ pub enum QuantizeError {
 }
 
 /// Quantizes `model`; the result has passed [`QuantModel::check`] and [`legal_shifts`].
-pub fn quantize(model: &FloatModel, calibration: Calibration) -> Result<QuantModel, QuantizeError> {
+pub fn quantize(
+    model: &FloatModel,
+    calibration: Calibration,
+    rotation: Rotation,
+) -> Result<QuantModel, QuantizeError> {
     model.check()?;
     let mut reaches = measure(model, &calibration)?;
     let mut balanced = model.clone();
@@ -94,7 +109,7 @@ pub fn quantize(model: &FloatModel, calibration: Calibration) -> Result<QuantMod
     if reach > f64::from(1 << (23 - LOGIT_BITS)) - 1.0 {
         return Err(QuantizeError::Logits(reach));
     }
-    let plan = Plan::new(model, &reaches)?;
+    let plan = Plan::new(model, &reaches, rotation)?;
     let layers = (0..model.layers.len())
         .map(|l| plan.layer(l))
         .collect::<Result<_, _>>()?;

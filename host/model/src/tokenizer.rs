@@ -2,9 +2,11 @@
 
 mod bpe;
 mod chars;
+mod hub;
 
 pub use bpe::Bpe;
 pub use chars::Chars;
+pub use hub::Hub;
 
 use nom::bytes::complete::take;
 use nom::number::complete::{le_u32, u8};
@@ -20,6 +22,12 @@ pub enum TokenizerError {
     /// Bytes follow where the tokenizer should end.
     #[error("{0} bytes follow the end of the tokenizer")]
     TrailingBytes(usize),
+    /// Not a `tokenizer.json`, or a text that it cannot encode, in the words of its library.
+    #[error("not a tokenizer.json: {0}")]
+    Hub(String),
+    /// Nothing says which token starts a text.
+    #[error("config.json names no bos_token_id, so that no stream could start")]
+    NoBos,
     /// A field that holds what it must not.
     #[error("the tokenizer's {field} is {found}, but must be {expected}")]
     Field {
@@ -68,11 +76,14 @@ pub enum Tokenizer {
     Bpe(Bpe),
     /// One token a character, as microGPT has them.
     Chars(Chars),
+    /// The model hub's `tokenizer.json`.
+    Hub(Box<Hub>),
 }
 
 /// First byte of a stored tokenizer, by kind.
 const BPE_KIND: u8 = 0;
 const CHARS_KIND: u8 = 1;
+const HUB_KIND: u8 = 2;
 
 impl Tokenizer {
     /// Number of symbols.
@@ -80,6 +91,7 @@ impl Tokenizer {
         match self {
             Tokenizer::Bpe(bpe) => bpe.vocab(),
             Tokenizer::Chars(chars) => chars.vocab(),
+            Tokenizer::Hub(hub) => hub.vocab(),
         }
     }
 
@@ -88,6 +100,7 @@ impl Tokenizer {
         match self {
             Tokenizer::Bpe(_) => Bpe::BOS,
             Tokenizer::Chars(chars) => chars.bos(),
+            Tokenizer::Hub(hub) => hub.bos(),
         }
     }
 
@@ -97,6 +110,7 @@ impl Tokenizer {
         match self {
             Tokenizer::Bpe(_) => Some(Bpe::BOS),
             Tokenizer::Chars(_) => None,
+            Tokenizer::Hub(hub) => hub.eos(),
         }
     }
 
@@ -104,8 +118,8 @@ impl Tokenizer {
     /// one: microGPT writes name after name.
     pub fn restart(&self) -> Option<u32> {
         match self {
-            Tokenizer::Bpe(_) => None,
-            Tokenizer::Chars(chars) => Some(chars.bos()),
+            Tokenizer::Bpe(_) | Tokenizer::Hub(_) => None,
+            Tokenizer::Chars(chars) => chars.end(),
         }
     }
 
@@ -123,6 +137,7 @@ impl Tokenizer {
         match self {
             Tokenizer::Bpe(bpe) => Ok(bpe.encode(text, bos)),
             Tokenizer::Chars(chars) => chars.encode(text, bos),
+            Tokenizer::Hub(hub) => hub.encode(text, bos),
         }
     }
 
@@ -132,6 +147,7 @@ impl Tokenizer {
         let piece = match self {
             Tokenizer::Bpe(bpe) => bpe.decode(previous, token),
             Tokenizer::Chars(chars) => chars.decode(token),
+            Tokenizer::Hub(hub) => hub.decode(previous, token),
         };
         piece.ok_or(TokenizerError::UnknownToken {
             token,
@@ -139,12 +155,12 @@ impl Tokenizer {
         })
     }
 
-    /// A stable binary form: one byte for the kind, then llama2.c's own file or the
-    /// characters (a little-endian count and their UTF-8).
+    /// A stable binary form: one byte for the kind, then what that kind stores.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Tokenizer::Bpe(bpe) => [vec![BPE_KIND], bpe.to_bytes()].concat(),
             Tokenizer::Chars(chars) => [vec![CHARS_KIND], chars.to_bytes()].concat(),
+            Tokenizer::Hub(hub) => [vec![HUB_KIND], hub.to_bytes()].concat(),
         }
     }
 
@@ -154,10 +170,11 @@ impl Tokenizer {
         match kind {
             BPE_KIND => Bpe::from_bytes(rest).map(Tokenizer::Bpe),
             CHARS_KIND => Chars::from_bytes(rest).map(Tokenizer::Chars),
+            HUB_KIND => Hub::from_bytes(rest).map(|hub| Tokenizer::Hub(Box::new(hub))),
             _ => Err(TokenizerError::Field {
                 field: "kind".into(),
                 found: kind.to_string(),
-                expected: "0 (byte pairs) or 1 (characters)",
+                expected: "0 (byte pairs), 1 (characters) or 2 (tokenizer.json)",
             }),
         }
     }

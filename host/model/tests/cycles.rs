@@ -7,6 +7,7 @@ use annulus_model::cycles::token_cycles;
 use annulus_model::image::Image;
 use annulus_model::model::Model;
 use annulus_model::quant::QuantModel;
+use annulus_model::quantize::Rotation;
 use annulus_model::random::Shape;
 use std::path::PathBuf;
 
@@ -50,7 +51,7 @@ fn stories_with_a_full_ring() {
     let Some(path) = data("stories260K.bin") else {
         return;
     };
-    let model = Model::open(&path, None).unwrap();
+    let model = Model::open(&path, None, Rotation::Hadamard).unwrap();
     let image = image(&model.quant, 64, 128);
     let full = token_cycles(&image, 128, true);
     let ideal = image.macs(128) as f64 / 64.0;
@@ -67,7 +68,7 @@ fn microgpt_over_all_positions() {
     let Some(path) = data("microgpt-karpathy.json") else {
         return;
     };
-    let model = Model::open(&path, None).unwrap();
+    let model = Model::open(&path, None, Rotation::Hadamard).unwrap();
     let mean = mean("microGPT, 48 lanes", &image(&model.quant, 48, 16), 16);
     assert!(mean <= 450.0, "{mean} cycles");
 }

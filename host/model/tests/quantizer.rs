@@ -6,13 +6,18 @@ mod common;
 use annulus_contract::stage::{row_embedding, row_shift};
 use annulus_model::float::{FloatModel, FloatState};
 use annulus_model::quant::{Embedding, QuantModel};
-use annulus_model::quantize::{quantize, Calibration, QuantizeError};
+use annulus_model::quantize::{quantize, Calibration, QuantizeError, Rotation};
 use annulus_model::random::Rng;
 use annulus_model::reference::Reference;
 use common::{llama, microgpt, normal, Sizes, SMALL};
 
 fn quantized(model: &FloatModel) -> QuantModel {
-    quantize(model, Calibration::OwnText { bos: 1, ends: &[1] }).unwrap()
+    quantize(
+        model,
+        Calibration::OwnText { bos: 1, ends: &[1] },
+        Rotation::Hadamard,
+    )
+    .unwrap()
 }
 
 fn log_softmax(logits: impl Iterator<Item = f64>) -> Vec<f64> {
@@ -358,9 +363,13 @@ fn embeddings_that_calibration_may_not_meet_fit() {
 #[test]
 fn the_impossible_is_refused_by_name() {
     let refusal = |model: &FloatModel| {
-        quantize(model, Calibration::OwnText { bos: 1, ends: &[] })
-            .unwrap_err()
-            .to_string()
+        quantize(
+            model,
+            Calibration::OwnText { bos: 1, ends: &[] },
+            Rotation::Hadamard,
+        )
+        .unwrap_err()
+        .to_string()
     };
     let mut gate = llama(SMALL, false, 6);
     scaled(&mut gate.layers[1].w1, 1e5);
@@ -387,7 +396,12 @@ fn the_impossible_is_refused_by_name() {
     nan.layers[1].wv[3] = f32::NAN;
     assert_eq!(refusal(&nan), "layers.1.wv[3] is NaN");
     let good = llama(SMALL, false, 6);
-    let error = quantize(&good, Calibration::Tokens(&[&[1, 2, 16]])).unwrap_err();
+    let error = quantize(
+        &good,
+        Calibration::Tokens(&[&[1, 2, 16]]),
+        Rotation::Hadamard,
+    )
+    .unwrap_err();
     assert!(matches!(error, QuantizeError::Calibration(_)), "{error}");
     let wide = llama(
         Sizes {
@@ -412,7 +426,12 @@ fn calibration_is_the_same_every_time() {
         .iter()
         .map(|x| x.abs() as u32)
         .collect::<Vec<_>>();
-    assert!(quantize(&model, Calibration::Tokens(&[&text, &text[..3]])).is_ok());
+    assert!(quantize(
+        &model,
+        Calibration::Tokens(&[&text, &text[..3]]),
+        Rotation::Hadamard
+    )
+    .is_ok());
 }
 
 #[test]
@@ -468,7 +487,7 @@ fn no_weights_make_it_panic_or_shift_illegally() {
             }
         }
         let text: Vec<u32> = (0..64).map(|i| (i * i) % 16).collect();
-        let Ok(quant) = quantize(&model, Calibration::Tokens(&[&text])) else {
+        let Ok(quant) = quantize(&model, Calibration::Tokens(&[&text]), Rotation::Hadamard) else {
             continue;
         };
         accepted += 1;

@@ -6,6 +6,7 @@ use annulus_model::eval::{documents, evaluate, Report};
 use annulus_model::float::FloatState;
 use annulus_model::model::{Model, ModelError};
 use annulus_model::quant::Embedding;
+use annulus_model::quantize::Rotation;
 use annulus_model::reference::Reference;
 use annulus_model::tokenizer::Tokenizer;
 use common::{data, tokenizer_file};
@@ -41,7 +42,7 @@ fn stories_open_as_the_known_text_does() {
     let Some(path) = data("stories260K.bin") else {
         return;
     };
-    let model = Model::open(&path, None).unwrap();
+    let model = Model::open(&path, None, Rotation::Hadamard).unwrap();
     assert_eq!(
         (model.bos, model.stop, model.restart, model.trained_window),
         (1, Some(1), None, 512)
@@ -66,7 +67,7 @@ fn stories_quantize_as_measured() {
     let (Some(path), Some(text)) = (data("stories260K.bin"), data("tinystories-val.txt")) else {
         return;
     };
-    let model = Model::open(&path, None).unwrap();
+    let model = Model::open(&path, None, Rotation::Hadamard).unwrap();
     let quant = &model.quant;
     // What the known quantized model has as well.
     assert_eq!(
@@ -97,7 +98,9 @@ fn stories_tokenize_as_llama2c_does() {
     let Some(path) = data("stories260K.bin") else {
         return;
     };
-    let tokenizer = Model::open(&path, None).unwrap().tokenizer;
+    let tokenizer = Model::open(&path, None, Rotation::Hadamard)
+        .unwrap()
+        .tokenizer;
     let text = "Once upon a time, there was a little girl named Lily.";
     let tokens = tokenizer.encode(text.as_bytes(), true).unwrap();
     let piece = |t: &u32| String::from_utf8(tokenizer.decode(None, *t).unwrap().to_vec()).unwrap();
@@ -117,7 +120,7 @@ fn names_quantize_as_measured() {
     let (Some(path), Some(text)) = (data("microgpt-karpathy.json"), data("names.txt")) else {
         return;
     };
-    let model = Model::open(&path, None).unwrap();
+    let model = Model::open(&path, None, Rotation::Hadamard).unwrap();
     assert_eq!(
         (model.bos, model.stop, model.restart, model.trained_window),
         (26, None, Some(26), 16)
@@ -135,7 +138,9 @@ fn texts_are_cut_into_documents() {
     let Some(path) = data("microgpt-karpathy.json") else {
         return;
     };
-    let names = Model::open(&path, None).unwrap().tokenizer;
+    let names = Model::open(&path, None, Rotation::Hadamard)
+        .unwrap()
+        .tokenizer;
     let documents_of = |text: &str| documents(&names, text.as_bytes()).unwrap();
     assert_eq!(
         documents_of("ab\r\n\n c \n"),
@@ -145,7 +150,9 @@ fn texts_are_cut_into_documents() {
     let Some(path) = data("stories260K.bin") else {
         return;
     };
-    let stories = Model::open(&path, None).unwrap().tokenizer;
+    let stories = Model::open(&path, None, Rotation::Hadamard)
+        .unwrap()
+        .tokenizer;
     let cut = documents(&stories, b"One.\n<|endoftext|>\n Two.\n<|endoftext|>").unwrap();
     let encoded = |text: &[u8]| stories.encode(text, true).unwrap();
     assert_eq!(cut, [encoded(b"One."), encoded(b"Two.")]);
@@ -160,32 +167,34 @@ fn the_wrong_tokenizer_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let wrong = folder.path().join("other.bin");
     std::fs::write(&wrong, tokenizer_file(400)).unwrap();
-    let error = Model::open(&path, Some(&wrong)).unwrap_err().to_string();
+    let error = Model::open(&path, Some(&wrong), Rotation::Hadamard)
+        .unwrap_err()
+        .to_string();
     assert!(
         error.ends_with("wrong tokenizer: it has 400 symbols, but the model has 512"),
         "{error}"
     );
     assert!(matches!(
-        Model::open(&names, Some(&wrong)),
+        Model::open(&names, Some(&wrong), Rotation::Hadamard),
         Err(ModelError::OwnTokenizer { .. })
     ));
 
     let alone = folder.path().join("model.bin");
     std::fs::copy(&path, &alone).unwrap();
     assert!(matches!(
-        Model::open(&alone, None),
+        Model::open(&alone, None, Rotation::Hadamard),
         Err(ModelError::NoTokenizer { .. })
     ));
     std::fs::write(folder.path().join("tok400.bin"), tokenizer_file(400)).unwrap();
     assert!(matches!(
-        Model::open(&alone, None),
+        Model::open(&alone, None, Rotation::Hadamard),
         Err(ModelError::Tokenizer { .. })
     ));
     std::fs::write(folder.path().join("tokenizer.bin"), tokenizer_file(512)).unwrap();
-    let found = Model::open(&alone, None).unwrap();
+    let found = Model::open(&alone, None, Rotation::Hadamard).unwrap();
     assert!(matches!(found.tokenizer, Tokenizer::Bpe(bpe) if bpe.vocab() == 512));
     assert!(matches!(
-        Model::open(&folder.path().join("none"), None),
+        Model::open(&folder.path().join("none"), None, Rotation::Hadamard),
         Err(ModelError::Read { .. })
     ));
 }

@@ -1,25 +1,26 @@
 //! The loss curve as an SVG.
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use plotters::prelude::*;
 
-use crate::train::CurvePoint;
+use crate::curve::CurvePoint;
 
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (800, 450);
 /// Font and its size in pixels, for every label.
 const FONT: (&str, u32) = ("sans-serif", 15);
-/// The losses drawn, in nats; the first steps, above them, are left out.
-const LOSSES: std::ops::Range<f64> = 2.0..2.4;
 
-/// Draws the two losses over the steps.
-pub fn write(curve: &[CurvePoint], path: &Path) -> Result<()> {
-    draw(curve, path).with_context(|| format!("cannot draw the loss curve {}", path.display()))
+/// Draws the two losses over the steps, those within `losses`, in nats; the first steps,
+/// above them, are left out.
+pub fn write(curve: &[CurvePoint], losses: Range<f64>, path: &Path) -> Result<()> {
+    draw(curve, losses, path)
+        .with_context(|| format!("cannot draw the loss curve {}", path.display()))
 }
 
-fn draw(curve: &[CurvePoint], path: &Path) -> Result<()> {
+fn draw(curve: &[CurvePoint], losses: Range<f64>, path: &Path) -> Result<()> {
     let steps = curve.last().map_or(1, |point| point.step);
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
@@ -28,7 +29,7 @@ fn draw(curve: &[CurvePoint], path: &Path) -> Result<()> {
         .margin_right(32)
         .x_label_area_size(40)
         .y_label_area_size(56)
-        .build_cartesian_2d(0..steps, LOSSES)?;
+        .build_cartesian_2d(0..steps, losses.clone())?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -50,7 +51,7 @@ fn draw(curve: &[CurvePoint], path: &Path) -> Result<()> {
         let line = curve
             .iter()
             .map(|point| (point.step, loss(point)))
-            .skip_while(|(_, loss)| *loss > LOSSES.end);
+            .skip_while(|(_, loss)| *loss > losses.end);
         chart
             .draw_series(LineSeries::new(line, color.stroke_width(2)))?
             .label(label)

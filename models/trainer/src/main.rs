@@ -1,33 +1,23 @@
 //! Trains the models that Annulus ships.
 //!
-//! `annulus-trainer names` trains a microGPT on a list of names, `names eval`
-//! recomputes the held-out loss of a checkpoint and `names sample` lets it
-//! write. The architecture and the JSON layout are those of Karpathy's
-//! microGPT; candle supplies tensors, gradients and AdamW.
+//! `annulus-trainer names` trains a microGPT on a list of names, `annulus-trainer
+//! shakespeare` a Llama of characters with a sliding window on a text. Candle
+//! supplies tensors and gradients.
 
 /// Keeps the pages of freed tensors, which the system's allocator returns and faults in at every step.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod chart;
-mod checkpoint;
-mod data;
-mod model;
-mod train;
-mod weights;
+mod curve;
+mod llama;
+mod names;
 
 use std::env;
-use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure, Result};
-use clap::{Args, Parser, Subcommand};
+use anyhow::Result;
+use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-
-use checkpoint::{Checkpoint, Training};
-use data::Dataset;
-use train::Recipe;
 
 #[derive(Parser)]
 #[command(version, about = "Trains the models that Annulus ships")]
@@ -39,170 +29,22 @@ struct Cli {
 #[derive(Subcommand)]
 enum Model {
     /// Train a microGPT on a list of names
-    Names(Names),
-}
-
-#[derive(Args)]
-#[command(args_conflicts_with_subcommands = true)]
-struct Names {
-    #[command(subcommand)]
-    action: Option<Action>,
-    #[command(flatten)]
-    train: Option<TrainArgs>,
-    #[command(flatten)]
-    recipe: Recipe,
-}
-
-#[derive(Subcommand)]
-enum Action {
-    /// Recompute the held-out loss of a checkpoint
-    Eval(EvalArgs),
-    /// Write names
-    Sample(SampleArgs),
-}
-
-#[derive(Args)]
-struct EvalArgs {
-    /// microGPT checkpoint (JSON)
-    #[arg(long)]
-    model: PathBuf,
-    /// Names, one a line
-    #[arg(long)]
-    data: PathBuf,
-}
-
-#[derive(Args)]
-struct SampleArgs {
-    /// microGPT checkpoint (JSON)
-    #[arg(long)]
-    model: PathBuf,
-    /// How many names
-    #[arg(long, short = 'n', default_value_t = 20)]
-    count: usize,
-    /// Seed of the choices
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Temperature, above 0
-    #[arg(long, default_value_t = 0.8)]
-    temperature: f32,
-}
-
-#[derive(Args)]
-struct TrainArgs {
-    /// Names, one a line
-    #[arg(long)]
-    data: PathBuf,
-    /// The checkpoint to write; the loss curve goes beside it as `loss.svg`
-    #[arg(long)]
-    out: PathBuf,
-    /// Seed of the initial weights and of the order of the names
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    Names(names::Names),
+    /// Train a Llama of characters on a text
+    Shakespeare(llama::Shakespeare),
 }
 
 fn main() -> Result<()> {
     // Sums split over threads may round differently: one thread, before any starts.
     env::set_var("RAYON_NUM_THREADS", "1");
-    let Model::Names(names) = Cli::parse().model;
-    match (names.action, names.train) {
-        (Some(Action::Eval(args)), _) => eval(&args),
-        (Some(Action::Sample(args)), _) => sample(&args),
-        (None, Some(args)) => train(&args, names.recipe),
-        (None, None) => bail!("training needs --data and --out"),
+    match Cli::parse().model {
+        Model::Names(names) => names.run(),
+        Model::Shakespeare(shakespeare) => shakespeare.run(),
     }
 }
 
-fn eval(args: &EvalArgs) -> Result<()> {
-    let model = Checkpoint::read(&args.model)?.model()?;
-    let held_out = Dataset::read(&args.data)?.held_out;
-    let loss = model.mean_loss(&held_out)?;
-    println!("held-out loss {loss:.4} nats over {} names", held_out.len());
-    Ok(())
-}
-
-fn sample(args: &SampleArgs) -> Result<()> {
-    let temperature = args.temperature;
-    ensure!(
-        temperature > 0.0,
-        "temperature {temperature} is not above 0"
-    );
-    let model = Checkpoint::read(&args.model)?.model()?;
-    let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
-    for _ in 0..args.count {
-        println!("{}", model.sample(temperature, &mut rng)?);
-    }
-    Ok(())
-}
-
-fn train(args: &TrainArgs, recipe: Recipe) -> Result<()> {
-    let data = Dataset::read(&args.data)?;
-    let folder = args.out.parent().unwrap_or(Path::new(""));
-    // Asked now, not after minutes of training.
-    ensure!(
-        folder == Path::new("") || folder.is_dir(),
-        "there is no folder {}",
-        folder.display()
-    );
-
-    let progress = ProgressBar::new(recipe.steps as u64).with_style(ProgressStyle::with_template(
-        "{bar:32} {pos}/{len} steps, {eta} left, {msg}",
-    )?);
-    let trained = train::run(&data, &recipe, args.seed, |step, curve| {
-        progress.set_position(step as u64);
-        if let Some(point) = curve.last() {
-            progress.set_message(format!("held-out loss {:.4}", point.held_out));
-        }
-    })?;
-    progress.finish();
-
-    let held_out_loss = trained.model.mean_loss(&data.held_out)?;
-    println!(
-        "held-out loss {held_out_loss:.4} nats after {} steps",
-        recipe.steps
-    );
-    let training = Training {
-        held_out_loss,
-        train_loss: trained.model.mean_loss(&data.train)?,
-        steps: recipe.steps,
-        batch: recipe.batch,
-        peak_rate: recipe.peak_rate,
-        seed: args.seed,
-        split_seed: data::SPLIT_SEED,
-        data_sha256: data.sha256,
-        license: env!("CARGO_PKG_LICENSE").to_owned(),
-    };
-    Checkpoint::of(&trained.model, training)?.write(&args.out)?;
-    chart::write(&trained.curve, &args.out.with_file_name("loss.svg"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What the project promises of the model it ships, in nats a symbol.
-    const PROMISED_LOSS: f64 = 2.12;
-
-    #[test]
-    fn the_shipped_model_has_the_loss_that_it_states() {
-        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let shipped = Checkpoint::read(&models.join("names/names.json")).unwrap();
-        let model = shipped.model().unwrap();
-        let stated = shipped.metadata.training.unwrap();
-        assert!(stated.held_out_loss <= PROMISED_LOSS);
-
-        let folder = env::var_os("ANNULUS_DATA")
-            .map_or_else(|| models.join("../../shared/data"), PathBuf::from);
-        let names = folder.join("names.txt");
-        if !names.exists() {
-            eprintln!(
-                "SKIPPED: the loss needs {} (set ANNULUS_DATA)",
-                names.display()
-            );
-            return;
-        }
-        let data = Dataset::read(&names).unwrap();
-        assert_eq!(data.sha256, stated.data_sha256);
-        let loss = model.mean_loss(&data.held_out).unwrap();
-        assert!((loss - stated.held_out_loss).abs() < 1e-4, "{loss}");
-    }
+/// A bar of `steps` steps.
+fn progress(steps: usize) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{bar:32} {pos}/{len} steps, {eta} left, {msg}")?;
+    Ok(ProgressBar::new(steps as u64).with_style(style))
 }

@@ -149,7 +149,7 @@ impl Needs {
             (
                 feature::HADAMARD,
                 "Hadamard rotation",
-                "quantize the model without it",
+                "quantize the model without it (--no-hadamard)",
             ),
             (feature::SINKS, "attention sinks", "use no sinks"),
         ] {

@@ -1,25 +1,58 @@
-//! One token a character, and one more that both starts and ends a text.
+//! One token a character.
 
 use super::{counted, field, TokenizerError};
+use nom::number::complete::le_u32;
 use std::collections::{HashMap, HashSet};
 
-/// A character tokenizer. Tokens count the characters; the last token is BOS and end.
+/// A character tokenizer. Tokens count the characters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chars {
     symbols: Vec<char>,
-    /// What each token writes: its character, or a line's end for the last.
+    start: Start,
+    /// What each token writes: its character, or a line's end for a token of its own.
     pieces: Vec<Vec<u8>>,
     tokens: HashMap<char, u32>,
 }
 
+/// What a text starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// One more token, which also ends it: names, one a line.
+    Own,
+    /// One of the characters, of a text that goes on for ever.
+    Symbol(u32),
+}
+
 impl Chars {
-    /// A tokenizer for `symbols`, which must differ from one another.
+    /// A tokenizer for `symbols`, which must differ from one another, and one more
+    /// token that both starts and ends a text.
     pub fn new(symbols: Vec<char>) -> Self {
+        Self::with_start(symbols, Start::Own)
+    }
+
+    /// A tokenizer for `symbols` whose texts start with `first`, one of them, and do not end.
+    pub fn endless(symbols: Vec<char>, first: char) -> Result<Self, TokenizerError> {
+        let mut seen = HashSet::new();
+        if let Some(twice) = symbols.iter().find(|&c| !seen.insert(c)) {
+            return Err(twice_error(*twice));
+        }
+        let token = symbols.iter().position(|&c| c == first);
+        let token = token.ok_or_else(|| TokenizerError::Field {
+            field: "first character".into(),
+            found: format!("{first:?}"),
+            expected: "one of its characters",
+        })?;
+        Ok(Self::with_start(symbols, Start::Symbol(token as u32)))
+    }
+
+    fn with_start(symbols: Vec<char>, start: Start) -> Self {
+        let own = (start == Start::Own).then(|| b"\n".to_vec());
         let piece = |c: &char| c.to_string().into_bytes();
-        let pieces = symbols.iter().map(piece).chain([b"\n".to_vec()]).collect();
+        let pieces = symbols.iter().map(piece).chain(own).collect();
         let tokens = symbols.iter().copied().zip(0..).collect();
         Self {
             symbols,
+            start,
             pieces,
             tokens,
         }
@@ -30,14 +63,22 @@ impl Chars {
         &self.symbols
     }
 
-    /// Number of symbols: the characters and BOS.
+    /// Number of symbols.
     pub fn vocab(&self) -> usize {
         self.pieces.len()
     }
 
-    /// The token that starts and ends a text.
+    /// The token that starts a text.
     pub fn bos(&self) -> u32 {
-        self.symbols.len() as u32
+        match self.start {
+            Start::Own => self.symbols.len() as u32,
+            Start::Symbol(token) => token,
+        }
+    }
+
+    /// The token that ends a text, if texts end.
+    pub fn end(&self) -> Option<u32> {
+        (self.start == Start::Own).then(|| self.bos())
     }
 
     /// See [`Tokenizer::encode`](super::Tokenizer::encode).
@@ -55,33 +96,52 @@ impl Chars {
             .collect()
     }
 
-    /// The bytes that `token` writes; BOS ends the line.
+    /// The bytes that `token` writes; a token that ends texts ends a line.
     pub fn decode(&self, token: u32) -> Option<&[u8]> {
         self.pieces.get(token as usize).map(Vec::as_slice)
     }
 
-    /// The count of bytes as a little-endian u32, then the characters as UTF-8.
+    /// The count of bytes as a little-endian u32, the characters as UTF-8, and the
+    /// token of the character that starts texts, if one does.
     pub fn to_bytes(&self) -> Vec<u8> {
         let text = String::from_iter(&self.symbols);
-        [&(text.len() as u32).to_le_bytes(), text.as_bytes()].concat()
+        let count = (text.len() as u32).to_le_bytes();
+        let mut bytes = [&count, text.as_bytes()].concat();
+        if let Start::Symbol(token) = self.start {
+            bytes.extend(token.to_le_bytes());
+        }
+        bytes
     }
 
     /// Reads what [`Chars::to_bytes`] wrote.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TokenizerError> {
         let (rest, text) = field(bytes, || "characters".into(), counted)?;
-        if !rest.is_empty() {
-            return Err(TokenizerError::TrailingBytes(rest.len()));
-        }
         let symbols: Vec<char> = super::check_utf8(text)?.chars().collect();
         let mut seen = HashSet::new();
         if let Some(twice) = symbols.iter().find(|&c| !seen.insert(c)) {
-            return Err(TokenizerError::Field {
-                field: "characters".into(),
-                found: format!("{twice:?} twice"),
-                expected: "different from one another",
-            });
+            return Err(twice_error(*twice));
         }
-        Ok(Self::new(symbols))
+        if rest.is_empty() {
+            return Ok(Self::new(symbols));
+        }
+        let (rest, token) = field(rest, || "first character".into(), le_u32)?;
+        match symbols.get(token as usize) {
+            _ if !rest.is_empty() => Err(TokenizerError::TrailingBytes(rest.len())),
+            Some(_) => Ok(Self::with_start(symbols, Start::Symbol(token))),
+            None => Err(TokenizerError::Field {
+                field: "first character".into(),
+                found: format!("token {token}"),
+                expected: "one of its characters",
+            }),
+        }
+    }
+}
+
+fn twice_error(twice: char) -> TokenizerError {
+    TokenizerError::Field {
+        field: "characters".into(),
+        found: format!("{twice:?} twice"),
+        expected: "different from one another",
     }
 }
 
@@ -132,5 +192,23 @@ mod tests {
             error,
             "the tokenizer's characters is 'a' twice, but must be different from one another"
         );
+    }
+    #[test]
+    fn texts_that_start_with_a_character_do_not_end() {
+        let chars = Chars::endless(vec!['\n', 'a', 'b'], '\n').unwrap();
+        assert_eq!((chars.vocab(), chars.bos(), chars.end()), (3, 0, None));
+        assert_eq!(chars.encode(b"ab", true), Ok(vec![0, 1, 2]));
+        let tokenizer = Tokenizer::Chars(chars);
+        assert_eq!(tokenizer.restart(), None);
+        let mut stored = tokenizer.to_bytes();
+        assert_eq!(Tokenizer::from_bytes(&stored), Ok(tokenizer));
+        let at = stored.len() - 4;
+        stored[at] = 3;
+        assert_eq!(
+            Tokenizer::from_bytes(&stored).unwrap_err().to_string(),
+            "the tokenizer's first character is token 3, but must be one of its characters"
+        );
+        assert!(Chars::endless(vec!['a', 'b'], 'c').is_err());
+        assert!(Chars::endless(vec!['a', 'a'], 'a').is_err());
     }
 }

@@ -7,8 +7,8 @@ use rand::distr::{weighted::WeightedIndex, Distribution};
 use rand::Rng;
 use rand_distr::Normal;
 
-use crate::data::{Batch, Name};
-use crate::weights::{Weights, BLOCK, BOS, HEADS, HEAD_SIZE, SHAPES, WIDTH};
+use super::data::{Batch, Name};
+use super::weights::{Weights, BLOCK, BOS, HEADS, HEAD_SIZE, SHAPES, WIDTH};
 
 /// Added to the mean square before the root.
 const EPS: f64 = 1e-5;
@@ -155,8 +155,8 @@ mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
+    use super::weights::{HIDDEN, VOCAB};
     use super::*;
-    use crate::weights::{HIDDEN, VOCAB};
 
     type Matrix = Vec<Vec<f32>>;
 

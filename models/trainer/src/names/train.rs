@@ -9,8 +9,9 @@ use rand::seq::SliceRandom;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::data::{Batch, Dataset, Name};
-use crate::model::MicroGpt;
+use super::data::{Batch, Dataset, Name};
+use super::model::MicroGpt;
+use crate::curve::CurvePoint;
 
 /// Steps over which the learning rate rises to the cosine.
 const WARMUP: usize = 200;
@@ -39,16 +40,6 @@ impl Recipe {
         let cosine = 0.5 * (1.0 + (PI * step as f64 / self.steps as f64).cos());
         self.peak_rate * warmup * cosine
     }
-}
-
-/// One point of the loss curve, in nats a symbol.
-pub struct CurvePoint {
-    /// Steps done.
-    pub step: usize,
-    /// Mean loss of the batches since the point before.
-    pub train: f64,
-    /// Loss on the held-out names.
-    pub held_out: f64,
 }
 
 /// What a training run yields.

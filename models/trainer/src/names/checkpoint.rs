@@ -7,8 +7,8 @@ use anyhow::{ensure, Context, Result};
 use candle_core::{Device, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use crate::model::MicroGpt;
-use crate::weights::{Weights, BLOCK, BOS, HEADS, HEAD_SIZE, SHAPES, VOCAB, WIDTH};
+use super::model::MicroGpt;
+use super::weights::{Weights, BLOCK, BOS, HEADS, HEAD_SIZE, SHAPES, VOCAB, WIDTH};
 
 /// The file. Numbers are the shortest decimals that read back as the same float32.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]

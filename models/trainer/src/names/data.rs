@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use crate::weights::{BLOCK, BOS};
+use super::weights::{BLOCK, BOS};
 
 /// Seed of the shuffle before the split: the same for every run, so that the
 /// held-out names are the same names for every model.
