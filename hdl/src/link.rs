@@ -86,6 +86,8 @@ macro_rules! behind_spi {
             pub miso: Signal<Out, Bit>,
             /// Attention: a chosen token waits.
             pub chosen: Signal<Out, Bit>,
+            /// A token is in the core.
+            pub busy: Signal<Out, Bit>,
             link: SpiLink,
             core: $core,
         }
@@ -114,6 +116,7 @@ macro_rules! behind_spi {
                 self.link.busy.next = self.core.busy.val();
                 self.link.chosen.next = self.core.chosen.val();
                 self.chosen.next = self.core.chosen.val();
+                self.busy.next = self.core.busy.val();
             }
         }
     };
