@@ -1,4 +1,5 @@
-//! What every side of Annulus agrees on: no allocation, no dependencies.
+//! What every side of Annulus agrees on: no allocation, and no code that may panic on
+//! what comes from outside.
 //!
 //! The arithmetic follows `docs/arithmetic.md`, section by section; the host's
 //! reference, the generator, the firmware and the kernels all take it from here.
@@ -12,6 +13,7 @@ pub mod exp2;
 pub mod feed_forward;
 pub mod fixed;
 pub mod hadamard;
+pub mod image;
 pub mod link;
 pub mod recip;
 pub mod regs;
@@ -25,3 +27,4 @@ pub mod stage;
 pub mod step;
 pub mod tables;
 pub mod trig;
+pub mod wire;

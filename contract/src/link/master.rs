@@ -67,12 +67,9 @@ pub struct Master<W> {
 }
 
 impl<W: Wire> Master<W> {
-    /// Greets the core: learns its sequence number and how its memories are laid out.
-    ///
-    /// # Errors
-    /// If nobody answers.
-    pub fn new(wire: W) -> Result<Self, LinkError<W::Error>> {
-        let mut master = Master {
+    /// A master that has not met its core: [`Master::greet`] it first.
+    pub const fn idle(wire: W) -> Self {
+        Master {
             wire,
             sequence: 0,
             address: 0,
@@ -80,10 +77,27 @@ impl<W: Wire> Master<W> {
             burst: MAX_BURST,
             repeated: 0,
             frame: [0; MAX_FRAME],
-        };
-        master.sequence = master.until_answered(&Header::probe(), &mut [])?.sequence;
-        master.rows = master.read(regs::SHAPE)? & 0xff;
+        }
+    }
+
+    /// A master that has greeted its core.
+    ///
+    /// # Errors
+    /// If nobody answers.
+    pub fn new(wire: W) -> Result<Self, LinkError<W::Error>> {
+        let mut master = Self::idle(wire);
+        master.greet()?;
         Ok(master)
+    }
+
+    /// Greets the core: learns its sequence number and how its memories are laid out.
+    ///
+    /// # Errors
+    /// If nobody answers.
+    pub fn greet(&mut self) -> Result<(), LinkError<W::Error>> {
+        self.sequence = self.until_answered(&Header::probe(), &mut [])?.sequence;
+        self.rows = self.read(regs::SHAPE)? & 0xff;
+        Ok(())
     }
 
     /// Reads a register.

@@ -7,8 +7,9 @@ mod file;
 mod golden;
 mod summary;
 
+pub use annulus_contract::image::{MAGIC, VERSION};
 pub use config::{Config, EmbeddingConfig};
-pub use file::{is_image, ImageError, MAGIC, VERSION};
+pub use file::{is_image, ImageError};
 pub use golden::Golden;
 pub use summary::{CoreFit, LayerFormats, RegionBytes, StepCount, Summary};
 

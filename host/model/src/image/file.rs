@@ -1,23 +1,6 @@
 //! The file format of images.
 //!
-//! Everything is little-endian. [`MAGIC`], [`VERSION`], the length of the file,
-//! then sections in a fixed order, each a tag of four bytes, a length and its
-//! contents; at the end the CRC-32 of all that comes before. A reader without
-//! an allocator walks the sections and copies each to the memory it is for.
-//!
-//! | tag | contents |
-//! | --- | --- |
-//! | `CONF` | sizes, formats and flags, 32 bits each ([`Config`], ring, special tokens), then 8 bytes a layer |
-//! | `REGS` | registers: number and value, 32 bits each |
-//! | `STEP` | steps, 8 words each |
-//! | `SCAL` | row scales, 16 bits an entry |
-//! | `GAIN` | embedding gains, 16 bits each |
-//! | `INCR` | phase increments |
-//! | `FARR` | sines and cosines for the sinks |
-//! | `WIDE` | words of the wide memory |
-//! | `GOLD` | self-test: CRC, number of prompt tokens, of chosen tokens, then both |
-//! | `NAME` | UTF-8 |
-//! | `TEXT` | the tokenizer; empty for none |
+//! [`annulus_contract::image`] says what it looks like.
 
 use super::{Config, EmbeddingConfig, Golden, Image, Special};
 use crate::check::{legal_shifts, CheckError, IllegalShift};
@@ -25,6 +8,7 @@ use crate::compile::{self, CompileError, Layout, Needs, MAX_SCORE_BUFFERS};
 use crate::quant::Formats;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use annulus_contract::crc::crc32;
+use annulus_contract::image::{Section, MAGIC, NO_TOKEN, VERSION};
 use annulus_contract::ring::Ring;
 use annulus_contract::step::{Step, COLUMNS};
 use nom::bytes::complete::{tag, take};
@@ -32,17 +16,10 @@ use nom::multi::count;
 use nom::number::complete::{le_u16, le_u32};
 use nom::Parser;
 
-/// The first bytes of every image.
-pub const MAGIC: [u8; 8] = *b"ANNULUS\x1a";
-/// Version of the format.
-pub const VERSION: u32 = 1;
-
 /// Largest number of rows that an array may have.
 const MAX_ROWS: u32 = 64;
 /// Most layers, so that a damaged count asks for no memory.
 const MAX_LAYERS: u32 = 1 << 12;
-/// A special token that there is not.
-const NONE: u32 = u32::MAX;
 
 /// Why a file is not an image that can be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -132,28 +109,31 @@ impl Image {
             file.extend((contents.len() as u32).to_le_bytes());
             file.extend(contents);
         };
-        section("CONF", self.config_bytes());
+        section(Section::Conf.tag(), self.config_bytes());
         let registers = self.registers();
         section(
-            "REGS",
+            Section::Regs.tag(),
             words(registers.into_iter().flat_map(|(r, v)| [u32::from(r), v])),
         );
-        section("STEP", words(self.steps.iter().flat_map(Step::encode)));
         section(
-            "SCAL",
+            Section::Step.tag(),
+            words(self.steps.iter().flat_map(Step::encode)),
+        );
+        section(
+            Section::Scal.tag(),
             self.scales.iter().flat_map(|s| s.to_le_bytes()).collect(),
         );
         section(
-            "GAIN",
+            Section::Gain.tag(),
             self.gains.iter().flat_map(|g| g.to_le_bytes()).collect(),
         );
-        section("INCR", words(self.increments.iter().copied()));
-        section("FARR", words(self.far()));
-        section("WIDE", self.wide.clone());
-        section("GOLD", self.golden_bytes());
-        section("NAME", self.name.as_bytes().to_vec());
+        section(Section::Incr.tag(), words(self.increments.iter().copied()));
+        section(Section::Farr.tag(), words(self.far()));
+        section(Section::Wide.tag(), self.wide.clone());
+        section(Section::Gold.tag(), self.golden_bytes());
+        section(Section::Name.tag(), self.name.as_bytes().to_vec());
         section(
-            "TEXT",
+            Section::Text.tag(),
             self.tokenizer.as_ref().map_or(vec![], Tokenizer::to_bytes),
         );
         let length = file.len() as u32 + 4;
@@ -171,40 +151,44 @@ impl Image {
         let mut reader = Reader {
             rest: contents(file)?,
         };
-        let (config, ring, header) = read_config(&mut reader.section("CONF")?)?;
+        let (config, ring, header) = read_config(&mut reader.section(Section::Conf.tag())?)?;
         config.check()?;
         let layout = Layout::new(&config, ring);
         Needs::of(&config, &layout, header.score_buffers).check_encoding()?;
 
-        let registers = reader.section("REGS")?.rest;
-        let steps = reader.section("STEP")?.rest;
+        let registers = reader.section(Section::Regs.tag())?.rest;
+        let steps = reader.section(Section::Step.tag())?.rest;
         let program = compile::program(&config, &layout, header.score_buffers);
         if steps != words(program.iter().flat_map(Step::encode)) {
-            return Err(ImageError::Contents("STEP"));
+            return Err(ImageError::Contents(Section::Step.tag()));
         }
         let own_gains = config.embedding == EmbeddingConfig::Tied;
         let pairs = if config.rope { config.head_size / 2 } else { 0 };
         let scales = reader
-            .sized("SCAL", 2 * layout.scales)?
-            .u16s("SCAL", layout.scales)?;
+            .sized(Section::Scal.tag(), 2 * layout.scales)?
+            .u16s(Section::Scal.tag(), layout.scales)?;
         let columns = if own_gains { config.dim } else { 0 };
-        let gains = reader.sized("GAIN", 2 * columns)?.u16s("GAIN", columns)?;
-        let increments = reader.sized("INCR", 4 * pairs)?.u32s("INCR", pairs)?;
-        let far = reader.section("FARR")?.rest;
+        let gains = reader
+            .sized(Section::Gain.tag(), 2 * columns)?
+            .u16s(Section::Gain.tag(), columns)?;
+        let increments = reader
+            .sized(Section::Incr.tag(), 4 * pairs)?
+            .u32s(Section::Incr.tag(), pairs)?;
+        let far = reader.section(Section::Farr.tag())?.rest;
         let wide_bytes = layout.weight_words * ring.rows as usize * COLUMNS;
-        let wide = reader.sized("WIDE", wide_bytes)?.rest.to_vec();
-        let golden = read_golden(&mut reader.section("GOLD")?, config.vocab)?;
-        let name = std::str::from_utf8(reader.section("NAME")?.rest)
-            .map_err(|_| ImageError::Contents("NAME"))?
+        let wide = reader.sized(Section::Wide.tag(), wide_bytes)?.rest.to_vec();
+        let golden = read_golden(&mut reader.section(Section::Gold.tag())?, config.vocab)?;
+        let name = std::str::from_utf8(reader.section(Section::Name.tag())?.rest)
+            .map_err(|_| ImageError::Contents(Section::Name.tag()))?
             .into();
-        let tokenizer = match reader.section("TEXT")?.rest {
+        let tokenizer = match reader.section(Section::Text.tag())?.rest {
             [] => None,
             bytes => Some(Tokenizer::from_bytes(bytes)?),
         };
         if let Some(tokenizer) = &tokenizer {
             tokenizer.check_vocab(config.vocab)?;
         }
-        reader.end("TEXT")?;
+        reader.end(Section::Text.tag())?;
 
         let image = Image {
             name,
@@ -223,11 +207,11 @@ impl Image {
         };
         // What follows from the rest is there for readers that only copy.
         if far != words(image.far()) {
-            return Err(ImageError::Contents("FARR"));
+            return Err(ImageError::Contents(Section::Farr.tag()));
         }
         let expected = image.registers();
         if registers != words(expected.into_iter().flat_map(|(r, v)| [u32::from(r), v])) {
-            return Err(ImageError::Contents("REGS"));
+            return Err(ImageError::Contents(Section::Regs.tag()));
         }
         legal_shifts(&image.quant_model()?)?;
         Ok(image)
@@ -258,8 +242,8 @@ impl Image {
             self.score_buffers as u32,
             self.trained_window as u32,
             self.special.bos,
-            self.special.stop.unwrap_or(NONE),
-            self.special.restart.unwrap_or(NONE),
+            self.special.stop.unwrap_or(NO_TOKEN),
+            self.special.restart.unwrap_or(NO_TOKEN),
             c.dim as u32,
             c.hidden as u32,
             c.heads as u32,
@@ -365,7 +349,7 @@ fn read_config(reader: &mut Reader) -> Result<(Config, Ring, Header), ImageError
         number("stop token")?,
         number("restart token")?,
     );
-    let token = |token| (token != NONE).then_some(token);
+    let token = |token| (token != NO_TOKEN).then_some(token);
     let special = Special {
         bos,
         stop: token(stop),
@@ -422,7 +406,7 @@ fn read_config(reader: &mut Reader) -> Result<(Config, Ring, Header), ImageError
     let formats = (0..layers)
         .map(|_| reader.formats())
         .collect::<Result<_, _>>()?;
-    reader.end("CONF")?;
+    reader.end(Section::Conf.tag())?;
     let config = Config {
         dim,
         hidden,
@@ -465,7 +449,7 @@ fn read_golden(reader: &mut Reader, vocab: usize) -> Result<Golden, ImageError> 
     );
     let expected = (u64::from(prompt) + u64::from(tokens)) * 4;
     if prompt == 0 || tokens == 0 || expected != reader.rest.len() as u64 {
-        return Err(ImageError::Contents("GOLD"));
+        return Err(ImageError::Contents(Section::Gold.tag()));
     }
     let golden = Golden {
         prompt: reader.u32s("self-test prompt", prompt as usize)?,
@@ -539,7 +523,7 @@ impl<'a> Reader<'a> {
                 up,
                 hidden,
             }),
-            _ => Err(ImageError::Contents("CONF")),
+            _ => Err(ImageError::Contents(Section::Conf.tag())),
         }
     }
 
