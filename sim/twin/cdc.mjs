@@ -13,11 +13,14 @@ import {
 const DEVICE = 1;
 const CONFIGURATION = 2;
 const STRING = 3;
+const ENGLISH = 0x0409;
 const INTERFACE = 4;
 const ENDPOINT = 5;
 const CDC_DATA = 10;
 const SET_CONTROL_LINE_STATE = 0x22;
 const DTR_RTS = 3;
+// Hosts begin a control transfer a frame after the last one has ended.
+const FRAME = 1_000_000;
 
 /** The descriptors one after the other. */
 function* split(descriptors) {
@@ -31,6 +34,8 @@ export class SerialHost {
   static ROOM = 4096;
 
   #usb;
+  #setup = null;
+  #frame;
   #steps = null;
   #answer = [];
   #wanted = 0;
@@ -50,8 +55,9 @@ export class SerialHost {
   /** Called once, when the device is ready, with what it says it is. */
   onUp = () => {};
 
-  constructor(usb) {
+  constructor({ usbCtrl: usb, clock }) {
     this.#usb = usb;
+    this.#frame = clock.createAlarm(() => usb.sendSetupPacket(this.#setup));
     usb.onUSBEnabled = () => usb.resetDevice();
     usb.onResetReceived = () => {
       this.#steps = this.#enumerate();
@@ -118,7 +124,7 @@ export class SerialHost {
     if (!this.#up || this.#telling || this.#told === this.#open) return;
     this.#telling = true;
     this.#told = this.#open;
-    this.#usb.sendSetupPacket(
+    this.#request(
       createSetupPacket({
         dataDirection: DataDirection.HostToDevice,
         type: SetupType.Class,
@@ -133,7 +139,7 @@ export class SerialHost {
 
   // Enumeration, a request after the other: each `yield` waits for the answer to the last.
   *#enumerate() {
-    this.#usb.sendSetupPacket(setDeviceAddressPacket(1));
+    this.#request(setDeviceAddressPacket(1));
     yield;
     const device = yield this.#ask(DEVICE, 0, 18);
     const product = yield this.#ask(STRING, device[15], 255);
@@ -146,7 +152,7 @@ export class SerialHost {
       if (descriptor[2] & 0x80) this.#in = descriptor[2] & 0x0f;
       else this.#out = descriptor[2];
     }
-    this.#usb.sendSetupPacket(setDeviceConfigurationPacket(1));
+    this.#request(setDeviceConfigurationPacket(1));
     yield;
     this.#up = true;
     this.#send();
@@ -157,17 +163,22 @@ export class SerialHost {
     });
   }
 
+  #request(setup) {
+    this.#setup = setup;
+    this.#frame.schedule(FRAME);
+  }
+
   #ask(type, index, length) {
     this.#answer = [];
     this.#wanted = length;
-    this.#usb.sendSetupPacket(
+    this.#request(
       createSetupPacket({
         dataDirection: DataDirection.DeviceToHost,
         type: SetupType.Standard,
         recipient: SetupRecipient.Device,
         bRequest: 6,
         wValue: (type << 8) | index,
-        wIndex: 0,
+        wIndex: type === STRING ? ENGLISH : 0,
         wLength: length,
       }),
     );

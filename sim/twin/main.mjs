@@ -54,7 +54,7 @@ function start(before, reason) {
   mcu.core.VTOR = XIP + VECTORS;
   board = new PicoIce(mcu, channel, now);
   hold = false;
-  host = new SerialHost(mcu.usbCtrl);
+  host = new SerialHost(mcu);
   host.onUp = (device) => {
     const numbers = Buffer.from(Uint16Array.of(device.vendor, device.product).buffer);
     channel.tell(Event.USB_UP, now(), 0, Buffer.concat([numbers, Buffer.from(device.name)]));
