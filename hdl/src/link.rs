@@ -84,10 +84,10 @@ macro_rules! behind_spi {
             pub mosi: Signal<In, Bit>,
             /// Bits out; low while nothing is answered.
             pub miso: Signal<Out, Bit>,
-            /// Attention: a chosen token waits.
-            pub chosen: Signal<Out, Bit>,
             /// A token is in the core.
             pub busy: Signal<Out, Bit>,
+            /// Attention: a chosen token waits.
+            pub chosen: Signal<Out, Bit>,
             link: SpiLink,
             core: $core,
         }
@@ -114,9 +114,9 @@ macro_rules! behind_spi {
                 self.core.data.next = self.link.data.val();
                 self.link.q.next = self.core.q.val();
                 self.link.busy.next = self.core.busy.val();
+                self.busy.next = self.core.busy.val();
                 self.link.chosen.next = self.core.chosen.val();
                 self.chosen.next = self.core.chosen.val();
-                self.busy.next = self.core.busy.val();
             }
         }
     };

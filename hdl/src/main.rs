@@ -1,17 +1,27 @@
-//! Prints the Verilog of a core: `annulus-hdl LANES|BOARD`.
+//! Prints Verilog: of a core (`annulus-hdl LANES|BOARD`), or of a board's top (`annulus-hdl top BOARD`).
 
 use annulus_contract::shape::{BOARDS, SIMULATED};
 
 fn main() {
-    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let mut words = std::env::args().skip(1);
+    let mut wanted = words.next().unwrap_or_default();
+    let top = wanted == "top";
+    if top {
+        wanted = words.next().unwrap_or_default();
+    }
     let preset = SIMULATED
         .iter()
         .chain(&BOARDS)
         .find(|preset| preset.name == wanted);
-    match preset.and_then(|preset| annulus_hdl::core_verilog(&preset.shape)) {
+    let verilog = if top {
+        annulus_hdl::boards::verilog(&wanted)
+    } else {
+        preset.and_then(|preset| annulus_hdl::core_verilog(&preset.shape))
+    };
+    match verilog {
         Some(verilog) => print!("{verilog}"),
         None => {
-            eprintln!("usage: annulus-hdl 16|48|64|128|ulx3s");
+            eprintln!("usage: annulus-hdl 8|16|48|64|128|pico-ice|ulx3s, or annulus-hdl top pico-ice");
             std::process::exit(2);
         }
     }

@@ -8,6 +8,7 @@ use annulus_contract::shape::{self, CoreShape};
 use annulus_model::compile::compile;
 use annulus_model::image::Image;
 use annulus_model::quant::QuantModel;
+use annulus_model::quantize::{quantize, Calibration};
 use annulus_model::random::{Rng, Shape};
 use annulus_model::reference::Reference;
 use annulus_model::sampler::Sampler;
@@ -30,6 +31,8 @@ fn load(core: &mut SimCore, image: &Image) {
     for (register, value) in image.registers() {
         core.write(register, value);
     }
+    // As drivers do, which may load over a stream; the next access follows at once.
+    core.write(regs::CONTROL, control::RESET);
 }
 
 fn memory(core: &mut SimCore, region: u32, count: usize) -> Vec<u32> {
@@ -62,6 +65,10 @@ fn compare(
         let token = rng.within(0, model.vocab as i32 - 1) as u32;
         let silent = rng.one_in(5) && position + 1 < tokens;
         core.write(regs::TOKEN_IN, token | u32::from(silent) << 31);
+        // A driver that looks takes the machine's memories for some cycles.
+        for _ in 0..rng.within(0, 300) {
+            core.read(regs::STATUS);
+        }
         assert!(
             core.run_until_idle(LIMIT),
             "position {position}: the core hangs"
@@ -254,4 +261,23 @@ fn queues_hold_sixteen() {
     assert_eq!(core.read(regs::TOKENS), 17);
     let rest: Vec<_> = (0..16).map(|_| core.read(regs::TOKEN_OUT)).collect();
     assert!(rest.iter().chain([&first]).all(|token| token >> 31 == 1));
+}
+
+/// The shipped model, learned positions and the norm after the embedding included.
+#[test]
+fn the_shipped_model() {
+    let file = include_bytes!("../../models/names/names.json");
+    let (float, _) = annulus_model::import::microgpt::read(file).expect("a model");
+    let model = quantize(
+        &float,
+        Calibration::OwnText {
+            bos: 26,
+            ends: &[26],
+        },
+    )
+    .expect("finite");
+    for shape in [preset(), shape::of_board("pico-ice").expect("a board")] {
+        let mut core = built(&shape);
+        compare(&mut core, &shape, &model, 16, 60, 1);
+    }
 }

@@ -49,8 +49,8 @@ export class SerialHost {
   #toDevice = [];
   #fromDevice = [];
   #held = false;
-  /** The device waits for bytes: how many. */
-  #armed = 0;
+  /** Endpoints on which the device waits for bytes, and how many; also of those yet unknown. */
+  #armed = new Map();
 
   /** Called once, when the device is ready, with what it says it is. */
   onUp = () => {};
@@ -65,8 +65,8 @@ export class SerialHost {
     };
     usb.onEndpointRead = (endpoint, size) => {
       // The status stage of a control transfer needs nothing from us.
-      if (endpoint === 0 || endpoint !== this.#out) return;
-      this.#armed = size;
+      if (endpoint === 0) return;
+      this.#armed.set(endpoint, size);
       this.#send();
     };
     usb.onEndpointWrite = (endpoint, bytes) => {
@@ -114,9 +114,9 @@ export class SerialHost {
   }
 
   #send() {
-    if (!this.#up || !this.#armed || !this.#toDevice.length) return;
-    const count = Math.min(this.#armed, this.#toDevice.length);
-    this.#armed = 0;
+    if (!this.#up || !this.#armed.has(this.#out) || !this.#toDevice.length) return;
+    const count = Math.min(this.#armed.get(this.#out), this.#toDevice.length);
+    this.#armed.delete(this.#out);
     this.#usb.endpointReadDone(this.#out, Uint8Array.from(this.#toDevice.splice(0, count)));
   }
 

@@ -219,17 +219,16 @@ impl<B: RegisterBus> Driver<B> {
         self.write(regs::BUDGET, count.saturating_sub(1))
     }
 
-    /// Takes a chosen token, if there is one.
+    /// Takes a chosen token, if there is one. A core that has reported an error gives none: what
+    /// it chooses then is not to be trusted.
     ///
     /// # Errors
-    /// If there is none and the core reports an error.
+    /// If the core reports an error.
     pub fn take(&mut self) -> Result<Option<u32>, B> {
-        let register = self.read(regs::TOKEN_OUT)?;
-        if register & PRESENT == 0 {
-            self.status()?;
+        if self.status()? & status::OUTPUT == 0 {
             return Ok(None);
         }
-        Ok(Some(register & 0xffff))
+        Ok(Some(self.read(regs::TOKEN_OUT)? & 0xffff))
     }
 
     /// The core's counters.
@@ -237,29 +236,24 @@ impl<B: RegisterBus> Driver<B> {
     /// # Errors
     /// If the link fails.
     pub fn counters(&mut self) -> Result<Counters, B> {
-        let cycles = self.wide(regs::CYCLES, regs::CYCLES_HIGH)?;
-        let busy = self.wide(regs::BUSY, regs::BUSY_HIGH)?;
-        let tokens = self.read(regs::TOKENS)?;
+        let mut counts = [0; 5];
+        self.bus.read_range(regs::CYCLES, &mut counts)?;
+        let [cycles, cycles_high, busy, busy_high, tokens] = counts;
+        let wide = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         let features = self.read(regs::SHAPE)? >> 8;
         let by_kind = if features & feature::KIND_COUNTERS != 0 {
             let mut by_kind = [0; Kind::ALL.len()];
-            for (count, kind) in by_kind.iter_mut().zip(Kind::ALL) {
-                *count = self.read(regs::KIND_CYCLES + kind as u8)?;
-            }
+            self.bus.read_range(regs::KIND_CYCLES, &mut by_kind)?;
             Some(by_kind)
         } else {
             None
         };
         Ok(Counters {
-            cycles,
-            busy,
+            cycles: wide(cycles, cycles_high),
+            busy: wide(busy, busy_high),
             tokens,
             by_kind,
         })
-    }
-
-    fn wide(&mut self, low: u8, high: u8) -> Result<u64, B> {
-        Ok(u64::from(self.read(low)?) | u64::from(self.read(high)?) << 32)
     }
 }
 

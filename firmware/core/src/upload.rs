@@ -5,7 +5,10 @@ use annulus_contract::crc::Crc32;
 use annulus_contract::wire::{Digest, Object, Place};
 
 /// Where an upload's bytes go.
-#[allow(clippy::large_enum_variant, reason = "there is no allocator to box with")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is no allocator to box with"
+)]
 #[derive(Debug)]
 pub(crate) enum Sink {
     /// Into the FPGA.

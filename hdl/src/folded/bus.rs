@@ -96,6 +96,7 @@ reg [3:0] region, region_held;
 reg [7:0] lane, held;
 reg [19:0] at;
 reg [3:0] errors;
+reg ordered;
 reg [2:0] wait_left;
 reg write_memory;
 reg [4:0] in_put, in_got, out_put, out_got;
@@ -157,7 +158,9 @@ always @(*) case (held)
 endcase
 
 always @(posedge clock) begin
-    ready <= write || answer;
+    // An order is carried out before the next access.
+    ordered <= write && address == R_CONTROL;
+    ready <= (write && address != R_CONTROL) || ordered || answer;
     if (read) begin
         wait_left <= READ_CYCLES;
         held <= address;

@@ -190,8 +190,12 @@ wire branch = ix[15:14] == 2'b11;
 wire [3:0] where = ix[11:8];
 wire [3:0] detail = ix[3:0];
 reg [POINTER-1:0] at_x;
-always @(*) space = reading ? link_space : where;
-always @(*) source = reading ? 2'd0 : where == S_STEP ? ix[4:3] : ix[1:0];
+// The bus' address stands for the operand of the next cycle, so the instruction that
+// meets the bus still has its own.
+reg lent;
+always @(posedge clock) lent <= reading;
+always @(*) space = lent ? link_space : where;
+always @(*) source = lent ? 2'd0 : where == S_STEP ? ix[4:3] : ix[1:0];
 wire storing = ix_valid && op == STORE;
 wire other = ix_valid && op == OTHER;
 wire operates = ix_valid && op < STORE;
@@ -201,7 +205,7 @@ wire shifts = other && (where == DO_RSHR || where == DO_SHR);
 wire ordered = other && where == DO_ORDER;
 wire rests = ordered && detail == ORDER_REST;
 wire sums_up = ordered && detail == ORDER_CRC;
-assign executed = waits_for_sum ? sum_valid && !reading
+assign executed = waits_for_sum ? sum_valid && !lent
     : registers ? !bus_write
     : shifts ? shifted
     : rests ? awake

@@ -5,15 +5,18 @@
 //! same image and key.
 
 mod core;
+mod serial;
 mod sim;
 mod software;
 
 pub use self::core::Core;
+pub use self::serial::{on_port, Board};
 pub use self::sim::{simulated, BusError, SimBus};
 pub use self::software::{Engine, Plain, Software};
 
 use crate::cpu::CpuEngine;
 use crate::driver::Counters;
+use crate::serial::{board, SerialError};
 use annulus_contract::sample::Gumbel;
 use annulus_contract::shape::CoreShape;
 use annulus_model::image::Image;
@@ -40,6 +43,9 @@ pub enum BackendError {
     /// A trace of a format that the file's name does not tell.
     #[error("{0:?} does not say what kind of trace it is to be: end it in .vcd or .fst")]
     TraceFormat(std::path::PathBuf),
+    /// A board cannot be spoken to, or cannot do it.
+    #[error(transparent)]
+    Serial(SerialError),
     /// The simulated core could not be built.
     #[error(transparent)]
     Sim(#[from] SimError),
@@ -102,9 +108,23 @@ impl Kind {
         matches!(self, Kind::Sim | Kind::Twin | Kind::Serial)
     }
 
-    /// What `auto` stands for, and why: the first of serial, cuda, cpu that is there.
-    pub fn auto() -> (Kind, &'static str) {
-        (Kind::Cpu, "serial and cuda are not built yet")
+    /// What `auto` stands for, and why: the first of serial, cuda, cpu that is there. A port
+    /// that nobody named is a board's only if it says so on the USB; none is written to.
+    pub fn auto(port: Option<&str>) -> (Kind, String) {
+        if let Some(port) = port {
+            return (Kind::Serial, format!("{port} was named"));
+        }
+        match board() {
+            Ok(port) => (Kind::Serial, format!("there is a board on {port}")),
+            Err(SerialError::Several(ports)) => (
+                Kind::Cpu,
+                format!("there is more than one board ({ports}), and cuda is not built yet"),
+            ),
+            Err(_) => (
+                Kind::Cpu,
+                "no board is plugged in, and cuda is not built yet".into(),
+            ),
+        }
     }
 
     fn names() -> String {
@@ -146,6 +166,9 @@ pub struct Saved(Box<dyn Any>);
 pub trait Backend {
     /// Which one it is.
     fn kind(&self) -> Kind;
+
+    /// The core behind it, where there is one.
+    fn shape(&self) -> Option<&CoreShape>;
 
     /// Take an image: an empty stream, chosen from greedily, that never stops.
     ///
@@ -233,14 +256,16 @@ pub trait Backend {
 }
 
 /// Open a backend: `core` is the shape of a simulated one, `trace` the file that
-/// its waveforms go to.
+/// its waveforms go to, `port` where a board is.
 ///
 /// # Errors
-/// If this version does not have it, or the simulated core cannot be built.
+/// If this version does not have it, the simulated core cannot be built, or the board
+/// not be spoken to.
 pub fn open(
     kind: Kind,
     core: &CoreShape,
     trace: Option<&Path>,
+    port: Option<&str>,
 ) -> Result<Box<dyn Backend>, BackendError> {
     if trace.is_some() && kind != Kind::Sim {
         return Err(BackendError::NoTrace(kind));
@@ -249,6 +274,7 @@ pub fn open(
         Kind::Cpu => Box::new(Software::<CpuEngine>::new(kind)),
         Kind::Reference => Box::new(Software::<Plain>::new(kind)),
         Kind::Sim => Box::new(simulated(core, trace)?),
-        Kind::Twin | Kind::Serial | Kind::Cuda => return Err(BackendError::NotBuilt(kind)),
+        Kind::Serial => Box::new(on_port(port)?),
+        Kind::Twin | Kind::Cuda => return Err(BackendError::NotBuilt(kind)),
     })
 }

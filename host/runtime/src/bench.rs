@@ -279,9 +279,12 @@ fn report(
         }
     });
     let mut cycles_by_step = BTreeMap::new();
-    for (kind, cycles) in counters.iter().flatten().flat_map(|c| &c.by_kind) {
-        if *kind != step::Kind::End {
-            *cycles_by_step.entry(kind.name().to_owned()).or_insert(0.0) += f64::from(*cycles) / n;
+    for by_kind in counters.iter().flatten().filter_map(|c| c.by_kind) {
+        for (kind, cycles) in step::Kind::ALL.into_iter().zip(by_kind) {
+            if kind != step::Kind::End {
+                *cycles_by_step.entry(kind.name().to_owned()).or_insert(0.0) +=
+                    f64::from(cycles) / n;
+            }
         }
     }
     cycles_by_step.retain(|_, cycles| *cycles > 0.0);

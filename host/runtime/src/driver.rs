@@ -1,28 +1,23 @@
 //! The driver of a core behind its registers: the simulated core, a board's, or
-//! any other that answers to `annulus_contract::regs`.
+//! any other that answers to `annulus_contract::regs`. What is to be written and read
+//! is [`annulus_firmware_core::driver`]'s matter, as in the firmware; here it is waited for.
 
-mod bus;
 mod state;
 
-pub use bus::RegisterBus;
-pub use state::{Counters, Snapshot};
+pub use annulus_firmware_core::driver::{Counters, RegisterBus};
+pub use state::Snapshot;
 
-use annulus_contract::error;
-use annulus_contract::regs::{self, control, region, status};
-use annulus_contract::sample::{Gumbel, Key};
+use annulus_contract::regs::{self, region};
+use annulus_contract::sample::Gumbel;
 use annulus_contract::shape::CoreShape;
-use annulus_contract::step::Kind;
+use annulus_contract::wire::Fault;
+use annulus_firmware_core::driver::{Driver, Error, Halt, Prefill};
 use annulus_model::compile::CompileError;
 use annulus_model::image::Image;
 use std::ops::ControlFlow;
 
 /// Times that a core is polled without an answer before it is given up.
 const MAX_POLLS: u32 = 50_000_000;
-/// A special token's register says that there is one.
-const PRESENT: u32 = 1 << 31;
-/// A token's logits are not wanted.
-const SILENT: u32 = 1 << 31;
-
 /// Why a core cannot be driven.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError<E: std::error::Error + 'static> {
@@ -42,11 +37,8 @@ pub enum DriverError<E: std::error::Error + 'static> {
     #[error(transparent)]
     Image(#[from] CompileError),
     /// The core reported an error.
-    #[error("the core reports: {}", meaning(*bits))]
-    Core {
-        /// Bits of [`error`].
-        bits: u32,
-    },
+    #[error(transparent)]
+    Core(Fault),
     /// The core does not go on.
     #[error("the core does not answer any more")]
     Stuck,
@@ -75,14 +67,13 @@ pub enum DriverError<E: std::error::Error + 'static> {
     SelfTest(String),
 }
 
-/// What the core's sticky error bits mean.
-fn meaning(bits: u32) -> String {
-    let known = error::MEANINGS.iter().filter(|(bit, _)| bits & bit != 0);
-    let sentences: Vec<&str> = known.map(|(_, sentence)| *sentence).collect();
-    if sentences.is_empty() {
-        format!("an unknown error ({bits:#x})")
-    } else {
-        sentences.join("; ")
+impl<E: std::error::Error + 'static> From<Error<E>> for DriverError<E> {
+    fn from(error: Error<E>) -> Self {
+        match error {
+            Error::Bus(error) => DriverError::Bus(error),
+            Error::NotACore(found) => DriverError::NotACore { found },
+            Error::Core(bits) => DriverError::Core(Fault::Core(bits)),
+        }
     }
 }
 
@@ -90,25 +81,25 @@ type Result<T, B> = std::result::Result<T, DriverError<<B as RegisterBus>::Error
 
 /// A core, and the image that it runs.
 #[derive(Debug)]
-pub struct CoreDriver<B: RegisterBus> {
-    bus: B,
+pub struct CoreDriver<B> {
+    core: Driver<B>,
     shape: CoreShape,
     image: Option<Image>,
 }
 
-impl<B: RegisterBus> CoreDriver<B> {
+impl<B: RegisterBus> CoreDriver<B>
+where
+    B::Error: std::error::Error + 'static,
+{
     /// Greet the core and read what it is.
     ///
     /// # Errors
     /// If no core answers.
-    pub fn new(mut bus: B) -> Result<Self, B> {
-        let found = bus.read(regs::ID).map_err(DriverError::Bus)?;
-        if found != regs::ID_VALUE {
-            return Err(DriverError::NotACore { found });
-        }
-        let shape = CoreShape::read(|register| bus.read(register)).map_err(DriverError::Bus)?;
+    pub fn new(bus: B) -> Result<Self, B> {
+        let mut core = Driver::new(bus);
+        let shape = core.greet()?;
         Ok(CoreDriver {
-            bus,
+            core,
             shape,
             image: None,
         })
@@ -126,7 +117,7 @@ impl<B: RegisterBus> CoreDriver<B> {
 
     /// The link, for what only it can do.
     pub fn bus_mut(&mut self) -> &mut B {
-        &mut self.bus
+        self.core.bus_mut()
     }
 
     /// Load an image: memories, registers, and an empty stream that is chosen
@@ -138,15 +129,21 @@ impl<B: RegisterBus> CoreDriver<B> {
         image.check_core(&self.shape)?;
         self.halt()?;
         for (region, words) in image.loads() {
-            self.write_memory(region, 0, &words)?;
+            self.core
+                .write_memory(regs::mem_address(region, 0, 0), &words)?;
         }
         for (register, value) in image.registers() {
-            self.write(register, value)?;
+            self.core.write(register, value)?;
         }
-        self.image = Some(image.clone());
+        self.adopt(image);
         self.set_sampler(None)?;
         self.set_special(None, None)?;
         self.reset()
+    }
+
+    /// The core has this image, however it came there: as after [`CoreDriver::load`].
+    pub fn adopt(&mut self, image: &Image) {
+        self.image = Some(image.clone());
     }
 
     /// Empty the stream: position 0, nothing in the ring or in the queues, the
@@ -156,7 +153,7 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// If the link fails.
     pub fn reset(&mut self) -> Result<(), B> {
         self.halt()?;
-        self.write(regs::CONTROL, control::RESET)
+        Ok(self.core.reset()?)
     }
 
     /// Empty the stream and let the next token stand at `position`.
@@ -164,16 +161,18 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// With sinks, if `position` is not 0.
     pub fn start_at(&mut self, position: u64) -> Result<(), B> {
-        let image = self.image.as_ref().ok_or(DriverError::NotLoaded)?;
+        let image = self.loaded()?;
         if image.sinks() > 0 && position != 0 {
             return Err(DriverError::Start(position));
         }
         let phase = |increment: &u32| increment.wrapping_mul(position as u32);
         let phases: Vec<u32> = image.increments.iter().map(phase).collect();
         self.reset()?;
-        self.write(regs::POSITION, position as u32)?;
-        self.write(regs::POSITION_HIGH, (position >> 32) as u32)?;
-        self.write_memory(region::PHASE, 0, &phases)
+        self.core.write(regs::POSITION, position as u32)?;
+        self.core
+            .write(regs::POSITION_HIGH, (position >> 32) as u32)?;
+        let at = regs::mem_address(region::PHASE, 0, 0);
+        Ok(self.core.write_memory(at, &phases)?)
     }
 
     /// Choose greedily (`None`), or at an inverse temperature with a key.
@@ -181,14 +180,7 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// If the link fails.
     pub fn set_sampler(&mut self, sampler: Option<Gumbel>) -> Result<(), B> {
-        let Gumbel { it, key, .. } = sampler.unwrap_or(Gumbel {
-            it: 0,
-            key: Key::default(),
-            logit_bits: 0,
-        });
-        self.write(regs::TEMPERATURE, it.into())?;
-        self.write(regs::KEY0, key.k0)?;
-        self.write(regs::KEY1, key.k1)
+        Ok(self.core.set_sampler(sampler)?)
     }
 
     /// The tokens that end a run, and that restart position and ring, when chosen.
@@ -196,9 +188,7 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// If the link fails.
     pub fn set_special(&mut self, stop: Option<u32>, restart: Option<u32>) -> Result<(), B> {
-        let register = |token: Option<u32>| token.map_or(0, |token| token | PRESENT);
-        self.write(regs::STOP, register(stop))?;
-        self.write(regs::RESTART, register(restart))
+        Ok(self.core.set_special(stop, restart)?)
     }
 
     /// Process tokens whose logits nobody wants.
@@ -207,11 +197,11 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// If a token does not exist or the core fails.
     pub fn prefill(&mut self, tokens: &[u32]) -> Result<(), B> {
         self.check_tokens(tokens)?;
-        let done = self.read(regs::TOKENS)?.wrapping_add(tokens.len() as u32);
-        for &token in tokens {
-            self.queue(token | SILENT)?;
-        }
-        self.poll(|driver, _| Ok((driver.read(regs::TOKENS)? == done).then_some(())))
+        let mut prefill = Prefill::default();
+        self.poll(|core| {
+            let done = prefill.step(core, tokens.iter().copied())?;
+            Ok(done.then_some(()))
+        })
     }
 
     /// Process one token and choose its successor; [`CoreDriver::logits`] tells why.
@@ -220,8 +210,8 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// If the token does not exist or the core fails.
     pub fn step(&mut self, token: u32) -> Result<u32, B> {
         self.check_tokens(&[token])?;
-        self.queue(token)?;
-        self.next_choice()
+        self.core.start(token, 1)?;
+        self.poll(Driver::take)
     }
 
     /// Process `tokens`, then let the core feed its own choices back: `n` choices
@@ -237,6 +227,21 @@ impl<B: RegisterBus> CoreDriver<B> {
         &mut self,
         tokens: &[u32],
         n: usize,
+        on_token: impl FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<usize, B> {
+        self.generate_in_runs(tokens, n, u32::MAX, on_token)
+    }
+
+    /// [`CoreDriver::generate`], with the core let off for at most `run` choices at
+    /// a time: its budget is a register of 32 bits, and `n` may be more.
+    ///
+    /// # Errors
+    /// If a token does not exist or the core fails.
+    pub fn generate_in_runs(
+        &mut self,
+        tokens: &[u32],
+        n: usize,
+        run: u32,
         mut on_token: impl FnMut(u32) -> ControlFlow<()>,
     ) -> Result<usize, B> {
         self.check_tokens(tokens)?;
@@ -245,23 +250,28 @@ impl<B: RegisterBus> CoreDriver<B> {
             self.prefill(tokens)?;
             return Ok(0);
         }
-        let stop = self.read(regs::STOP)?;
-        // The budget comes last: before the first token is taken it would feed
-        // back what was chosen for another run.
-        for &token in prompt {
-            self.queue(token | SILENT)?;
+        let stop = self.core.stop_token()?;
+        if !prompt.is_empty() {
+            self.prefill(prompt)?;
         }
-        self.queue(last)?;
-        self.write(regs::BUDGET, n as u32 - 1)?;
-        for done in 1..=n {
-            let token = self.next_choice()?;
-            let flow = on_token(token);
-            if token | PRESENT == stop {
-                return Ok(done);
-            }
-            if flow.is_break() {
-                self.halt()?;
-                return Ok(done);
+        let mut token = last;
+        let mut done = 0;
+        while done < n {
+            let run = u32::try_from(n - done)
+                .map_or(run, |left| left.min(run))
+                .max(1);
+            self.core.start(token, run)?;
+            for _ in 0..run {
+                token = self.poll(Driver::take)?;
+                done += 1;
+                let flow = on_token(token);
+                if Some(token) == stop {
+                    return Ok(done);
+                }
+                if flow.is_break() {
+                    self.halt()?;
+                    return Ok(done);
+                }
             }
         }
         Ok(n)
@@ -272,12 +282,7 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// If nothing is loaded or the link fails.
     pub fn logits(&mut self) -> Result<Vec<i32>, B> {
-        let vocab = self
-            .image
-            .as_ref()
-            .ok_or(DriverError::NotLoaded)?
-            .config
-            .vocab;
+        let vocab = self.loaded()?.config.vocab;
         let words = self.read_memory(region::LOGITS, 0, vocab)?;
         Ok(words.into_iter().map(|word| word as i32).collect())
     }
@@ -287,12 +292,7 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// If nothing is loaded or the link fails.
     pub fn residual(&mut self) -> Result<Vec<i16>, B> {
-        let dim = self
-            .image
-            .as_ref()
-            .ok_or(DriverError::NotLoaded)?
-            .config
-            .dim;
+        let dim = self.loaded()?.config.dim;
         let words = self.read_memory(region::RESIDUAL, 0, dim.div_ceil(2))?;
         let elements = words
             .into_iter()
@@ -305,7 +305,7 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// If the link fails.
     pub fn logits_crc(&mut self) -> Result<u32, B> {
-        self.read(regs::LOGITS_CRC)
+        Ok(self.core.read(regs::LOGITS_CRC)?)
     }
 
     /// Start the CRC of logits anew.
@@ -313,7 +313,7 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// If the link fails.
     pub fn clear_logits_crc(&mut self) -> Result<(), B> {
-        self.write(regs::CONTROL, control::CLEAR_CRC)
+        Ok(self.core.clear_logits_crc()?)
     }
 
     /// The core's counters.
@@ -321,22 +321,7 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// If the link fails.
     pub fn counters(&mut self) -> Result<Counters, B> {
-        let wide = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-        let cycles = wide(self.read(regs::CYCLES)?, self.read(regs::CYCLES_HIGH)?);
-        let busy = wide(self.read(regs::BUSY)?, self.read(regs::BUSY_HIGH)?);
-        let tokens = self.read(regs::TOKENS)?;
-        let mut by_kind = Vec::new();
-        if self.shape.has(regs::feature::KIND_COUNTERS) {
-            for kind in Kind::ALL {
-                by_kind.push((kind, self.read(regs::KIND_CYCLES + kind as u8)?));
-            }
-        }
-        Ok(Counters {
-            cycles,
-            busy,
-            tokens,
-            by_kind,
-        })
+        Ok(self.core.counters()?)
     }
 
     /// Set the counters to 0.
@@ -344,7 +329,7 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// If the link fails.
     pub fn clear_counters(&mut self) -> Result<(), B> {
-        self.write(regs::CONTROL, control::CLEAR_COUNTERS)
+        Ok(self.core.clear_counters()?)
     }
 
     /// Run the image's self-test on an empty stream and leave one behind.
@@ -352,12 +337,7 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// [`DriverError::SelfTest`] if tokens or logits differ from the image's.
     pub fn self_test(&mut self) -> Result<(), B> {
-        let golden = self
-            .image
-            .as_ref()
-            .ok_or(DriverError::NotLoaded)?
-            .golden
-            .clone();
+        let golden = self.loaded()?.golden.clone();
         self.set_sampler(None)?;
         self.set_special(None, None)?;
         self.reset()?;
@@ -385,99 +365,45 @@ impl<B: RegisterBus> CoreDriver<B> {
 
     /// Let no more tokens in, wait for the one under way, and drop what was chosen.
     fn halt(&mut self) -> Result<(), B> {
-        self.write(regs::BUDGET, 0)?;
-        let mut calm = 0;
-        for _ in 0..MAX_POLLS {
-            let status = self.read(regs::STATUS)?;
-            if status & status::OUTPUT != 0 {
-                self.read(regs::TOKEN_OUT)?;
-            }
-            // Between two queued tokens a core may look idle once.
-            calm = if status & (status::BUSY | status::OUTPUT) == 0 {
-                calm + 1
-            } else {
-                0
-            };
-            if calm == 2 {
-                return Ok(());
-            }
-            self.bus.run().map_err(DriverError::Bus)?;
-        }
-        Err(DriverError::Stuck)
+        let mut halt = Halt::default();
+        self.poll(|core| Ok(halt.step(core)?.then_some(())))
     }
 
-    /// Put a token into the input queue, once there is room.
-    fn queue(&mut self, token: u32) -> Result<(), B> {
-        self.poll(|_, status| Ok((status & status::INPUT_FULL == 0).then_some(())))?;
-        self.write(regs::TOKEN_IN, token)
-    }
-
-    /// Wait for a chosen token.
-    fn next_choice(&mut self) -> Result<u32, B> {
-        self.poll(|driver, status| {
-            if status & status::OUTPUT == 0 {
-                return Ok(None);
-            }
-            Ok(Some(driver.read(regs::TOKEN_OUT)? & 0xffff))
-        })
-    }
-
-    /// Let the core go on until `ready` has an answer; it sees the status.
+    /// Let the core go on until `ready` has an answer.
     fn poll<T>(
         &mut self,
-        mut ready: impl FnMut(&mut Self, u32) -> Result<Option<T>, B>,
+        mut ready: impl FnMut(&mut Driver<B>) -> std::result::Result<Option<T>, Error<B::Error>>,
     ) -> Result<T, B> {
         for _ in 0..MAX_POLLS {
-            let status = self.read(regs::STATUS)?;
-            if status & status::ERROR != 0 {
-                return Err(DriverError::Core {
-                    bits: self.read(regs::ERROR)?,
-                });
-            }
-            if let Some(answer) = ready(self, status)? {
+            if let Some(answer) = ready(&mut self.core)? {
                 return Ok(answer);
             }
-            self.bus.run().map_err(DriverError::Bus)?;
+            self.core.bus_mut().run().map_err(DriverError::Bus)?;
         }
         Err(DriverError::Stuck)
     }
 
-    fn check_tokens(&self, tokens: &[u32]) -> Result<(), B> {
-        let vocab = self
-            .image
-            .as_ref()
-            .ok_or(DriverError::NotLoaded)?
-            .config
-            .vocab;
+    fn loaded(&self) -> Result<&Image, B> {
+        self.image.as_ref().ok_or(DriverError::NotLoaded)
+    }
+
+    /// Whether the model has all of these tokens.
+    ///
+    /// # Errors
+    /// The first that it has not; or that nothing is loaded.
+    pub fn check_tokens(&self, tokens: &[u32]) -> Result<(), B> {
+        let vocab = self.loaded()?.config.vocab;
         match tokens.iter().find(|&&token| token as usize >= vocab) {
             Some(&token) => Err(DriverError::Token { token, vocab }),
             None => Ok(()),
         }
     }
 
-    fn read(&mut self, register: u8) -> Result<u32, B> {
-        self.bus.read(register).map_err(DriverError::Bus)
-    }
-
-    fn write(&mut self, register: u8, value: u32) -> Result<(), B> {
-        self.bus.write(register, value).map_err(DriverError::Bus)
-    }
-
-    /// Write words to a memory, lane by lane from `index` on.
-    fn write_memory(&mut self, region: u32, index: u32, words: &[u32]) -> Result<(), B> {
-        self.write(regs::MEM_ADDRESS, regs::mem_address(region, index, 0))?;
-        self.bus
-            .write_block(regs::MEM_DATA, words)
-            .map_err(DriverError::Bus)
-    }
-
     /// Read `n` words of a memory, lane by lane from `index` on.
     fn read_memory(&mut self, region: u32, index: u32, n: usize) -> Result<Vec<u32>, B> {
         let mut words = vec![0; n];
-        self.write(regs::MEM_ADDRESS, regs::mem_address(region, index, 0))?;
-        self.bus
-            .read_block(regs::MEM_DATA, &mut words)
-            .map_err(DriverError::Bus)?;
+        let at = regs::mem_address(region, index, 0);
+        self.core.read_memory(at, &mut words)?;
         Ok(words)
     }
 }

@@ -128,19 +128,9 @@ pub fn named(name: &str) -> Result<&'static RemoteModel, FetchError> {
     found.ok_or_else(|| FetchError::Unknown(name.into()))
 }
 
-/// Where fetched models are kept: `$ANNULUS_CACHE/models`, else `annulus/models` in
-/// the user's cache folder.
+/// Where fetched models are kept: `models` in the folder of all that is cached.
 pub fn cache() -> PathBuf {
-    let set = |name| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    set("ANNULUS_CACHE")
-        .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("annulus")))
-        .or_else(|| set("HOME").map(|folder| folder.join(".cache/annulus")))
-        .unwrap_or_else(|| env::temp_dir().join("annulus"))
-        .join("models")
+    annulus_sim::verilated::cache::folder().join("models")
 }
 
 impl RemoteModel {

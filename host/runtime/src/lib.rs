@@ -16,6 +16,7 @@ pub mod generate;
 pub mod lockstep;
 pub mod models;
 pub mod sampling;
+pub mod serial;
 pub mod text;
 
 pub use annulus_contract::shape::CoreShape;

@@ -56,7 +56,8 @@ fn image(seed: u64, sinks: usize) -> Image {
 /// Engine, reference and core, with the image loaded.
 fn backends(image: &Image) -> Vec<Box<dyn Backend>> {
     let core = Core::new(Kind::Serial, Bus(Interpreter::new(shape()))).unwrap();
-    let software = [Kind::Cpu, Kind::Reference].map(|kind| open(kind, &shape(), None).unwrap());
+    let software =
+        [Kind::Cpu, Kind::Reference].map(|kind| open(kind, &shape(), None, None).unwrap());
     let mut backends: Vec<Box<dyn Backend>> = software.into_iter().collect();
     backends.push(Box::new(core));
     backends
@@ -196,7 +197,7 @@ fn self_tests_find_faults() {
 fn nothing_works_before_an_image_is_there() {
     let core: Box<dyn Backend> =
         Box::new(Core::new(Kind::Serial, Bus(Interpreter::new(shape()))).unwrap());
-    for mut backend in [open(Kind::Cpu, &shape(), None).unwrap(), core] {
+    for mut backend in [open(Kind::Cpu, &shape(), None, None).unwrap(), core] {
         assert!(matches!(backend.step(0), Err(BackendError::NotLoaded)));
         assert!(matches!(backend.logits(), Err(BackendError::NotLoaded)));
         assert!(matches!(backend.save(), Err(BackendError::NotLoaded)));
@@ -266,6 +267,9 @@ struct OtherKey(Box<dyn Backend>);
 impl Backend for OtherKey {
     fn kind(&self) -> Kind {
         self.0.kind()
+    }
+    fn shape(&self) -> Option<&CoreShape> {
+        self.0.shape()
     }
     fn load(&mut self, image: &Image) -> Result<(), BackendError> {
         self.0.load(image)

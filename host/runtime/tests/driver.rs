@@ -200,6 +200,18 @@ fn stops_restarts_and_breaks() {
         token = choice;
     }
 
+    // Let off for a few choices at a time, the core says the same.
+    for run in [0, 1, 7] {
+        driver.reset().unwrap();
+        let mut again = Vec::new();
+        let keep = |token| {
+            again.push(token);
+            ControlFlow::Continue(())
+        };
+        driver.generate_in_runs(&[1], 60, run, keep).unwrap();
+        assert_eq!(again, got, "runs of {run}");
+    }
+
     driver.set_special(None, None).unwrap();
     driver.reset().unwrap();
     let mut seen = 0;

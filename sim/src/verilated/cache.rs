@@ -9,18 +9,23 @@ use sha2::{Digest, Sha256};
 use super::build::Progress;
 use super::error::SimError;
 
-/// `$ANNULUS_CACHE/sim`, else `annulus/sim` in the user's cache folder.
-pub(super) fn root() -> PathBuf {
+/// The folder in which Annulus keeps what it made or fetched once: `$ANNULUS_CACHE`, else
+/// `annulus` in the user's cache folder.
+pub fn folder() -> PathBuf {
     let set = |name| {
         env::var_os(name)
-            .filter(|v| !v.is_empty())
+            .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };
-    let annulus = set("ANNULUS_CACHE")
-        .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("annulus")))
-        .or_else(|| set("HOME").map(|dir| dir.join(".cache/annulus")))
-        .unwrap_or_else(|| env::temp_dir().join("annulus"));
-    annulus.join("sim")
+    set("ANNULUS_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("annulus")))
+        .or_else(|| set("HOME").map(|folder| folder.join(".cache/annulus")))
+        .unwrap_or_else(|| env::temp_dir().join("annulus"))
+}
+
+/// Where verilated models are kept.
+pub(super) fn root() -> PathBuf {
+    folder().join("sim")
 }
 
 /// The SHA-256 of the parts, in hexadecimal. Each part is preceded by its length, so that no two

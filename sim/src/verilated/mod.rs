@@ -23,7 +23,7 @@
 //! that library and makes [`Model`]s of it (`model`). [`lint`] and [`Coverage`] stand beside.
 
 mod build;
-mod cache;
+pub mod cache;
 mod compile;
 mod coverage;
 mod error;

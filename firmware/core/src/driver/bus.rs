@@ -19,6 +19,17 @@ pub trait RegisterBus {
     /// If the link fails.
     fn write(&mut self, register: u8, value: u32) -> Result<(), Self::Error>;
 
+    /// Read consecutive registers.
+    ///
+    /// # Errors
+    /// If the link fails.
+    fn read_range(&mut self, first: u8, words: &mut [u32]) -> Result<(), Self::Error> {
+        for (register, word) in (first..).zip(words) {
+            *word = self.read(register)?;
+        }
+        Ok(())
+    }
+
     /// Read one register again and again, as for a memory behind it.
     ///
     /// # Errors

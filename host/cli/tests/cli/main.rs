@@ -5,6 +5,7 @@ mod errors;
 mod fetch;
 mod guide;
 mod json;
+mod long;
 mod run;
 mod server;
 mod text;

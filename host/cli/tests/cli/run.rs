@@ -91,17 +91,7 @@ pub fn repository() -> &'static Path {
 
 /// Where the cores that were built for this user lie.
 fn cores() -> PathBuf {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
-    let cache = set("ANNULUS_CACHE")
-        .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("annulus")))
-        .or_else(|| set("HOME").map(|folder| folder.join(".cache/annulus")));
-    cache
-        .unwrap_or_else(|| std::env::temp_dir().join("annulus"))
-        .join("sim")
+    annulus_sim::verilated::cache::folder().join("sim")
 }
 
 /// Makes `folder` a cache without models that shares the cores that were built.

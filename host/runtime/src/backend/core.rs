@@ -2,6 +2,7 @@
 
 use super::{Backend, BackendError, Choice, Kind, Saved};
 use crate::driver::{CoreDriver, Counters, DriverError, RegisterBus, Snapshot};
+use annulus_contract::shape::CoreShape;
 use annulus_model::image::Image;
 use std::ops::ControlFlow;
 
@@ -13,7 +14,7 @@ pub struct Core<B: RegisterBus> {
 
 impl<B: RegisterBus> Core<B>
 where
-    B::Error: Send + Sync,
+    B::Error: std::error::Error + Send + Sync + 'static,
 {
     /// Greet the core behind `bus`.
     ///
@@ -45,10 +46,14 @@ impl<E: std::error::Error + Send + Sync + 'static> From<DriverError<E>> for Back
 
 impl<B: RegisterBus> Backend for Core<B>
 where
-    B::Error: Send + Sync,
+    B::Error: std::error::Error + Send + Sync + 'static,
 {
     fn kind(&self) -> Kind {
         self.kind
+    }
+
+    fn shape(&self) -> Option<&CoreShape> {
+        Some(self.driver.shape())
     }
 
     fn load(&mut self, image: &Image) -> Result<(), BackendError> {

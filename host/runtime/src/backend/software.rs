@@ -5,6 +5,7 @@ use crate::cpu::{CpuEngine, SavedState};
 use crate::driver::Counters;
 use annulus_contract::crc::Crc32;
 use annulus_contract::sample::{greedy, Gumbel};
+use annulus_contract::shape::CoreShape;
 use annulus_model::image::Image;
 use annulus_model::reference::Reference;
 use std::error::Error;
@@ -189,6 +190,10 @@ impl<E: Engine> Software<E> {
 impl<E: Engine> Backend for Software<E> {
     fn kind(&self) -> Kind {
         self.kind
+    }
+
+    fn shape(&self) -> Option<&CoreShape> {
+        None
     }
 
     fn load(&mut self, image: &Image) -> Result<(), BackendError> {

@@ -1,23 +1,10 @@
-//! A core's counters, and its stream as it can be saved and restored.
+//! A core's stream as it can be saved and restored.
 
 use super::{CoreDriver, DriverError, RegisterBus, Result};
-use annulus_contract::regs::{self, region};
+use annulus_contract::regs::{mem_address, region};
 use annulus_contract::ring::Ring;
-use annulus_contract::step::Kind;
+use annulus_firmware_core::driver::STREAM;
 use annulus_model::image::Config;
-
-/// What a core has counted since its counters were cleared.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Cycles with a token in the core.
-    pub cycles: u64,
-    /// Cycles in which the array took a word.
-    pub busy: u64,
-    /// Tokens done.
-    pub tokens: u32,
-    /// Cycles by kind of step; empty where the core does not count them.
-    pub by_kind: Vec<(Kind, u32)>,
-}
 
 /// A stream: key and value rings, position, and the sampler's count. It can be
 /// restored on any core of as many lanes that runs the same image.
@@ -32,16 +19,6 @@ pub struct Snapshot {
     registers: [u32; STREAM.len()],
 }
 
-/// The registers that hold a stream.
-const STREAM: [u8; 6] = [
-    regs::POSITION,
-    regs::POSITION_HIGH,
-    regs::RING_STATE,
-    regs::KEY_AT,
-    regs::VALUE_AT,
-    regs::SAMPLES,
-];
-
 impl Snapshot {
     /// Position of the next token.
     pub fn position(&self) -> u64 {
@@ -49,20 +26,23 @@ impl Snapshot {
     }
 }
 
-impl<B: RegisterBus> CoreDriver<B> {
+impl<B: RegisterBus> CoreDriver<B>
+where
+    B::Error: std::error::Error + 'static,
+{
     /// Save the stream; the core must be idle.
     ///
     /// # Errors
     /// If nothing is loaded or the link fails.
     pub fn save(&mut self) -> Result<Snapshot, B> {
-        let image = self.image.as_ref().ok_or(DriverError::NotLoaded)?;
+        let image = self.loaded()?;
         let (config, ring, layout) = (image.config.clone(), image.ring, image.layout());
         let pairs = image.increments.len();
         let lanes = region::lanes(region::WIDE, ring.rows) as usize;
         let words = (layout.key_words + layout.value_words) * lanes;
         let mut registers = [0; STREAM.len()];
         for (value, register) in registers.iter_mut().zip(STREAM) {
-            *value = self.read(register)?;
+            *value = self.core.read(register)?;
         }
         Ok(Snapshot {
             rings: self.read_memory(region::WIDE, layout.weight_words as u32, words)?,
@@ -83,17 +63,22 @@ impl<B: RegisterBus> CoreDriver<B> {
     /// # Errors
     /// If the snapshot belongs to another image, or the link fails.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), B> {
-        let image = self.image.as_ref().ok_or(DriverError::NotLoaded)?;
+        let image = self.loaded()?;
         if (&image.config, image.ring) != (&snapshot.config, snapshot.ring) {
             return Err(DriverError::Snapshot);
         }
         let rings = image.layout().weight_words as u32;
         self.reset()?;
-        self.write_memory(region::WIDE, rings, &snapshot.rings)?;
-        self.write_memory(region::KEY_SCALES, 0, &snapshot.key_scales)?;
-        self.write_memory(region::PHASE, 0, &snapshot.phases)?;
+        let parts = [
+            (mem_address(region::WIDE, rings, 0), &snapshot.rings),
+            (mem_address(region::KEY_SCALES, 0, 0), &snapshot.key_scales),
+            (mem_address(region::PHASE, 0, 0), &snapshot.phases),
+        ];
+        for (address, words) in parts {
+            self.core.write_memory(address, words)?;
+        }
         for (&value, register) in snapshot.registers.iter().zip(STREAM) {
-            self.write(register, value)?;
+            self.core.write(register, value)?;
         }
         Ok(())
     }

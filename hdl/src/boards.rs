@@ -1,0 +1,14 @@
+//! The top modules of boards: a core, its link, and the wires of one board.
+
+pub mod pico_ice;
+
+use annulus_contract::shape;
+
+/// The Verilog of what a board's bitstream is made of; `None` for a board without a top.
+pub fn verilog(board: &str) -> Option<String> {
+    let shape = shape::of_board(board)?;
+    Some(match board {
+        "pico-ice" => crate::verilog(pico_ice::PicoIce::new(&shape)),
+        _ => return None,
+    })
+}

@@ -1,0 +1,188 @@
+//! The `serial` backend: a board that drives its own core, and says what it chooses.
+
+use super::{Backend, BackendError, Choice, Kind, Saved};
+use crate::driver::{CoreDriver, Counters, DriverError, Snapshot};
+use crate::serial::{self, Client, Line, PortLine, SerialError, WireBus};
+use annulus_contract::shape::CoreShape;
+use annulus_contract::wire::{Fault, Object, Place, Request};
+use annulus_model::image::Image;
+use std::ops::ControlFlow;
+
+/// A board on a line.
+///
+/// What takes long the board does by itself: taking an image, prompts, runs, the self-test. What
+/// is rare goes through its registers, with the driver of every other core.
+pub struct Board<L: Line> {
+    kind: Kind,
+    driver: CoreDriver<WireBus<L>>,
+}
+
+/// The board on this port; without one, the only one that is plugged in.
+///
+/// # Errors
+/// If there is none, it cannot be opened, or no core answers on it.
+pub fn on_port(port: Option<&str>) -> Result<Board<PortLine>, BackendError> {
+    let port = match port {
+        Some(port) => port.to_owned(),
+        None => serial::board()?,
+    };
+    let client = Client::new(serial::open(&port)?, &port)?;
+    Board::new(Kind::Serial, client)
+}
+
+impl<L: Line> Board<L> {
+    /// The board of a session.
+    ///
+    /// # Errors
+    /// If no core answers on it.
+    pub fn new(kind: Kind, client: Client<L>) -> Result<Self, BackendError> {
+        let driver = CoreDriver::new(WireBus::new(client)?).map_err(on_board)?;
+        Ok(Board { kind, driver })
+    }
+
+    /// The session with the board.
+    pub fn client(&mut self) -> &mut Client<L> {
+        self.driver.bus_mut().client()
+    }
+
+    /// A token as the wire carries it.
+    fn token(&self, token: u32) -> Result<u16, BackendError> {
+        self.driver.check_tokens(&[token]).map_err(on_board)?;
+        Ok(token as u16)
+    }
+}
+
+impl From<SerialError> for BackendError {
+    fn from(error: SerialError) -> Self {
+        match error {
+            SerialError::Fault {
+                fault:
+                    Fault::SelfTestToken {
+                        index,
+                        expected,
+                        found,
+                    },
+                ..
+            } => {
+                BackendError::SelfTest(format!("token {index} is {found}, but must be {expected}"))
+            }
+            SerialError::Fault {
+                fault: Fault::SelfTestLogits { expected, found },
+                ..
+            } => BackendError::SelfTest(format!(
+                "the logits' hash is {found:08x}, but must be {expected:08x}"
+            )),
+            other => BackendError::Serial(other),
+        }
+    }
+}
+
+/// What fails on the way to the core is the board's matter.
+fn on_board(error: DriverError<SerialError>) -> BackendError {
+    match error {
+        DriverError::Bus(error) => error.into(),
+        other => other.into(),
+    }
+}
+
+impl<L: Line> Backend for Board<L> {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn shape(&self) -> Option<&CoreShape> {
+        Some(self.driver.shape())
+    }
+
+    fn load(&mut self, image: &Image) -> Result<(), BackendError> {
+        image
+            .check_core(self.driver.shape())
+            .map_err(|error| BackendError::Run(Box::new(error)))?;
+        let bytes = image.to_bytes();
+        self.client()
+            .upload(Object::Image, Place::Live, &bytes, |_| ())?;
+        self.driver.adopt(image);
+        Ok(())
+    }
+
+    fn set_choice(&mut self, choice: Choice) -> Result<(), BackendError> {
+        let set = self.driver.set_sampler(choice.gumbel);
+        set.and_then(|()| self.driver.set_special(choice.stop, choice.restart))
+            .map_err(on_board)
+    }
+
+    fn reset(&mut self) -> Result<(), BackendError> {
+        Ok(self.client().order(&Request::Reset)?)
+    }
+
+    fn prefill(&mut self, tokens: &[u32]) -> Result<(), BackendError> {
+        let tokens = tokens.iter().map(|&token| self.token(token));
+        let tokens = tokens.collect::<Result<Vec<u16>, _>>()?;
+        Ok(self.client().prompt(&tokens)?)
+    }
+
+    fn step(&mut self, token: u32) -> Result<u32, BackendError> {
+        let mut chosen = None;
+        self.run(token, 1, &mut |token| {
+            chosen = Some(token);
+            ControlFlow::Continue(())
+        })?;
+        let port = self.client().port().to_owned();
+        Ok(chosen.ok_or(SerialError::Unexpected(port))?)
+    }
+
+    fn run(
+        &mut self,
+        token: u32,
+        n: usize,
+        on_token: &mut dyn FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<usize, BackendError> {
+        let mut token = self.token(token)?;
+        let mut done = 0;
+        // A run counts in 32 bits.
+        while done < n {
+            let count = u32::try_from(n - done).unwrap_or(u32::MAX);
+            let mut broken = false;
+            let ran = self.client().run(token, count, |chosen| {
+                token = chosen as u16;
+                let flow = on_token(chosen);
+                broken = flow.is_break();
+                flow
+            })?;
+            done += ran as usize;
+            if broken || ran < count {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    fn logits(&mut self) -> Result<Vec<i32>, BackendError> {
+        self.driver.logits().map_err(on_board)
+    }
+
+    fn counters(&mut self) -> Result<Option<Counters>, BackendError> {
+        self.driver.counters().map(Some).map_err(on_board)
+    }
+
+    fn clear_counters(&mut self) -> Result<(), BackendError> {
+        self.driver.clear_counters().map_err(on_board)
+    }
+
+    fn save(&mut self) -> Result<Saved, BackendError> {
+        let saved = self.driver.save().map_err(on_board)?;
+        Ok(Saved(Box::new(saved)))
+    }
+
+    fn restore(&mut self, saved: &Saved) -> Result<(), BackendError> {
+        let snapshot: &Snapshot = saved.0.downcast_ref().ok_or(BackendError::Foreign)?;
+        self.driver.restore(snapshot).map_err(on_board)
+    }
+
+    fn self_test(&mut self) -> Result<(), BackendError> {
+        if self.driver.image().is_none() {
+            return Err(BackendError::NotLoaded);
+        }
+        Ok(self.client().order(&Request::SelfTest)?)
+    }
+}

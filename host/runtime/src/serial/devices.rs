@@ -1,0 +1,93 @@
+//! Serial ports, and which of them carry boards of ours.
+
+use super::SerialError;
+use annulus_contract::wire::usb;
+use serde::Serialize;
+use serialport::{SerialPortInfo, SerialPortType};
+
+/// A serial port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Device {
+    /// Its path.
+    pub port: String,
+    /// The name of the board, if it is one of ours.
+    pub board: Option<String>,
+    /// Vendor and product on the USB, if it is there.
+    pub usb: Option<String>,
+    /// What it calls itself there.
+    pub product: Option<String>,
+    /// Its serial number there.
+    pub serial: Option<String>,
+    /// Why it cannot be opened, if it cannot.
+    pub trouble: Option<String>,
+}
+
+/// The serial ports of this machine. None is opened or written to.
+pub fn list() -> Vec<Device> {
+    // Where there is no list of ports there is no port.
+    if cfg!(target_os = "linux") && !std::path::Path::new("/sys/class/tty").is_dir() {
+        return Vec::new();
+    }
+    let ports = serialport::available_ports().unwrap_or_default();
+    let mut devices: Vec<Device> = devices(ports).collect();
+    devices.sort_by(|a, b| (a.board.is_none(), &a.port).cmp(&(b.board.is_none(), &b.port)));
+    devices
+}
+
+/// What the system says of its ports, in our words.
+pub fn devices(ports: Vec<SerialPortInfo>) -> impl Iterator<Item = Device> {
+    ports.into_iter().map(|info| {
+        let mut device = Device {
+            trouble: trouble(&info.port_name),
+            port: info.port_name,
+            board: None,
+            usb: None,
+            product: None,
+            serial: None,
+        };
+        if let SerialPortType::UsbPort(on_usb) = info.port_type {
+            let ours = (on_usb.vid, on_usb.pid) == (usb::VENDOR, usb::PRODUCT);
+            let name = on_usb.product.as_deref();
+            // Without a udev database the spaces of a name may come as underscores.
+            let name = name.and_then(|name| {
+                name.strip_prefix(usb::NAME)
+                    .or_else(|| name.strip_prefix(&usb::NAME.replace(' ', "_")))
+            });
+            device.board = name.filter(|_| ours).map(Into::into);
+            device.usb = Some(format!("{:04x}:{:04x}", on_usb.vid, on_usb.pid));
+            device.product = on_usb.product;
+            device.serial = on_usb.serial_number;
+        }
+        device
+    })
+}
+
+/// Why the user may not open a port, as far as can be told without opening it.
+#[cfg(unix)]
+fn trouble(port: &str) -> Option<String> {
+    use rustix::fs::{access, Access};
+    let denied = access(port, Access::READ_OK | Access::WRITE_OK) == Err(rustix::io::Errno::ACCESS);
+    denied.then(|| SerialError::Permission(port.into()).to_string())
+}
+
+#[cfg(not(unix))]
+fn trouble(_: &str) -> Option<String> {
+    None
+}
+
+/// The port of the one board that is plugged in.
+///
+/// # Errors
+/// If there is none, or more than one.
+pub fn board() -> Result<String, SerialError> {
+    let boards: Vec<String> = list()
+        .into_iter()
+        .filter(|device| device.board.is_some())
+        .map(|device| device.port)
+        .collect();
+    match &boards[..] {
+        [] => Err(SerialError::NoBoard),
+        [port] => Ok(port.clone()),
+        _ => Err(SerialError::Several(boards.join(", "))),
+    }
+}
