@@ -24,9 +24,9 @@ mod terminal;
 mod tools;
 
 pub use board::{Device, Leds};
-pub use configuration::ConfigurationPort;
+pub use configuration::{blank_bitstream, ConfigurationPort};
 pub use error::TwinError;
-pub use firmware::{Firmware, Size};
+pub use firmware::{Chip, Firmware, Size};
 pub use tools::{find_firmware, Tools};
 
 use crate::verilated::Progress;

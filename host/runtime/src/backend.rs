@@ -17,9 +17,11 @@ pub use self::software::{Engine, Plain, Software};
 use crate::cpu::CpuEngine;
 use crate::driver::Counters;
 use crate::serial::{board, SerialError};
+use crate::twin;
 use annulus_contract::sample::Gumbel;
 use annulus_contract::shape::CoreShape;
 use annulus_model::image::Image;
+use annulus_sim::twin::TwinError;
 use annulus_sim::verilated::SimError;
 use std::any::Any;
 use std::error::Error;
@@ -49,6 +51,9 @@ pub enum BackendError {
     /// The simulated core could not be built.
     #[error(transparent)]
     Sim(#[from] SimError),
+    /// The twin does not start.
+    #[error(transparent)]
+    Twin(#[from] TwinError),
     /// Nothing has been loaded yet.
     #[error("no image has been loaded")]
     NotLoaded,
@@ -275,6 +280,7 @@ pub fn open(
         Kind::Reference => Box::new(Software::<Plain>::new(kind)),
         Kind::Sim => Box::new(simulated(core, trace)?),
         Kind::Serial => Box::new(on_port(port)?),
-        Kind::Twin | Kind::Cuda => return Err(BackendError::NotBuilt(kind)),
+        Kind::Twin => Box::new(twin::connect(twin::start(None)?)?),
+        Kind::Cuda => return Err(BackendError::NotBuilt(kind)),
     })
 }

@@ -117,10 +117,7 @@ impl ConfigurationPort {
     }
 
     fn byte(&mut self, byte: u8) {
-        for bit in (0..8).rev() {
-            let feedback = self.crc >> 15 ^ u16::from(byte >> bit & 1);
-            self.crc = self.crc << 1 ^ feedback * 0x1021;
-        }
+        self.crc = crc16(self.crc, byte);
         self.state = match mem::replace(&mut self.state, State::Refused) {
             State::Preamble => {
                 self.recent = self.recent << 8 | u32::from(byte);
@@ -193,35 +190,46 @@ impl ConfigurationPort {
     }
 }
 
+/// A sound bitstream that configures an UP5K with nothing: enough for a twin, whose FPGA holds the
+/// core whatever the bitstream says.
+pub fn blank_bitstream() -> Vec<u8> {
+    empty(&BANKS)
+}
+
+/// A bitstream of zeros for a part with these banks, with a right checksum.
+fn empty(banks: &[(u32, u32)]) -> Vec<u8> {
+    let mut bytes = vec![0xff, 0x00, 0x00, 0xff];
+    bytes.extend(PREAMBLE.to_be_bytes());
+    bytes.extend([0x51, 0x00, 0x01, 0x05]);
+    let checked_from = bytes.len();
+    bytes.extend([0x92, 0x00, 0x20]);
+    for (bank, &(width, height)) in banks.iter().enumerate() {
+        bytes.push(0x62);
+        bytes.extend((width as u16 - 1).to_be_bytes());
+        bytes.push(0x72);
+        bytes.extend((height as u16).to_be_bytes());
+        bytes.extend([0x82, 0x00, 0x00, 0x11, bank as u8, 0x01, 0x01]);
+        bytes.resize(bytes.len() + (width * height / 8) as usize + 2, 0);
+    }
+    bytes.push(0x22);
+    let checked = bytes.iter().skip(checked_from);
+    let crc = checked.fold(0xffff, |crc, &byte| crc16(crc, byte));
+    bytes.extend(crc.to_be_bytes());
+    bytes.extend([0x01, 0x06, 0x00]);
+    bytes
+}
+
+/// The checksum after another byte.
+fn crc16(crc: u16, byte: u8) -> u16 {
+    (0..8).rev().fold(crc, |crc, bit| {
+        let feedback = crc >> 15 ^ u16::from(byte >> bit & 1);
+        crc << 1 ^ feedback * 0x1021
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A bitstream of zeros, with a right checksum.
-    fn bitstream(banks: &[(u32, u32)]) -> Vec<u8> {
-        let mut bytes = vec![0xff, 0x00, 0x00, 0xff];
-        bytes.extend(PREAMBLE.to_be_bytes());
-        bytes.extend([0x51, 0x00, 0x01, 0x05]);
-        let checked_from = bytes.len();
-        bytes.extend([0x92, 0x00, 0x20]);
-        for (bank, &(width, height)) in banks.iter().enumerate() {
-            bytes.push(0x62);
-            bytes.extend((width as u16 - 1).to_be_bytes());
-            bytes.push(0x72);
-            bytes.extend((height as u16).to_be_bytes());
-            bytes.extend([0x82, 0x00, 0x00, 0x11, bank as u8, 0x01, 0x01]);
-            bytes.extend(vec![0; (width * height / 8) as usize + 2]);
-        }
-        bytes.push(0x22);
-        let crc = bytes[checked_from..].iter().fold(0xffffu16, |crc, byte| {
-            (0..8).rev().fold(crc, |crc, bit| {
-                crc << 1 ^ (crc >> 15 ^ u16::from(byte >> bit & 1)) * 0x1021
-            })
-        });
-        bytes.extend(crc.to_be_bytes());
-        bytes.extend([0x01, 0x06, 0x00]);
-        bytes
-    }
 
     fn configured(bytes: &[u8]) -> ConfigurationPort {
         let mut port = ConfigurationPort::default();
@@ -234,13 +242,13 @@ mod tests {
 
     #[test]
     fn a_sound_bitstream_raises_cdone() {
-        let port = configured(&bitstream(&BANKS));
+        let port = configured(&blank_bitstream());
         assert!(port.done() && port.awake());
     }
 
     #[test]
     fn any_damaged_bit_after_the_preamble_does_not() {
-        let good = bitstream(&BANKS);
+        let good = blank_bitstream();
         // Speed and power modes before the checksum's beginning change nothing that is checked.
         for byte in (12..good.len() - 1).step_by(61).chain(12..60) {
             let mut bad = good.clone();
@@ -256,7 +264,7 @@ mod tests {
     fn nor_does_one_for_another_part() {
         // An HX1K.
         let banks = [(332, 144); 4];
-        assert!(!configured(&bitstream(&banks)).done());
+        assert!(!configured(&empty(&banks)).done());
     }
 
     #[test]
@@ -264,13 +272,13 @@ mod tests {
         let mut early = ConfigurationPort::default();
         early.reset_pin(false, true, 0);
         early.reset_pin(true, true, 1_000);
-        early.bytes(&bitstream(&BANKS), CLEARING);
+        early.bytes(&blank_bitstream(), CLEARING);
         early.clocks(100);
         assert!(!early.done());
         let mut other = ConfigurationPort::default();
         other.reset_pin(false, false, 0);
         other.reset_pin(true, false, 1_000);
-        other.bytes(&bitstream(&BANKS), 2 * CLEARING);
+        other.bytes(&blank_bitstream(), 2 * CLEARING);
         other.clocks(100);
         assert!(!other.done());
     }
@@ -278,7 +286,7 @@ mod tests {
     #[test]
     fn it_takes_clocks_to_wake_and_a_reset_to_forget() {
         let mut port = configured(&[]);
-        port.bytes(&bitstream(&BANKS), 2 * CLEARING);
+        port.bytes(&blank_bitstream(), 2 * CLEARING);
         assert!(port.done() && !port.awake());
         port.clocks(AWAKE_AFTER);
         assert!(port.awake());

@@ -1,4 +1,4 @@
-//! Firmware for an RP2040 as it lies in flash.
+//! Firmware for an RP2040 or an RP2350 as it lies in flash, and as a file for its boot drive.
 
 use super::error::TwinError;
 use object::elf::{FileHeader32, PF_W, PT_LOAD};
@@ -10,6 +10,28 @@ use std::path::Path;
 const FLASH: u32 = 0x1000_0000;
 /// How much of it there is on a pico-ice.
 const FLASH_SIZE: u32 = 4 << 20;
+
+/// Bytes of flash in a block of a UF2 file.
+const PAGE: usize = 256;
+
+/// A microcontroller that comes up as a drive and takes UF2 files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chip {
+    /// As on the pico-ice.
+    Rp2040,
+    /// As on the pico2-ice.
+    Rp2350,
+}
+
+impl Chip {
+    /// What tells its files from those of others.
+    fn family(self) -> u32 {
+        match self {
+            Chip::Rp2040 => 0xe48b_ff56,
+            Chip::Rp2350 => 0xe48b_ff59,
+        }
+    }
+}
 
 /// What firmware takes, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,8 +115,77 @@ impl Firmware {
         &self.flash
     }
 
+    /// The same as a UF2 file: blocks of 512 bytes, each of which says where its 256 bytes of
+    /// flash go.
+    pub fn uf2(&self, chip: Chip) -> Vec<u8> {
+        let pages = self.flash.chunks(PAGE);
+        let count = pages.len() as u32;
+        let mut file = Vec::with_capacity(512 * count as usize);
+        for (index, page) in (0..count).zip(pages) {
+            let header = [
+                0x0a32_4655,
+                0x9e5d_5157,
+                // A family is given.
+                0x2000,
+                FLASH + index * PAGE as u32,
+                PAGE as u32,
+                index,
+                count,
+                chip.family(),
+            ];
+            file.extend(header.iter().flat_map(|word: &u32| word.to_le_bytes()));
+            file.extend(page);
+            // The page's own rest is erased flash, the block's is zero.
+            file.resize(file.len() + PAGE - page.len(), 0xff);
+            file.resize(file.len() + 476 - PAGE, 0);
+            file.extend(0x0ab1_6f30u32.to_le_bytes());
+        }
+        file
+    }
+
     /// What it takes.
     pub fn size(&self) -> Size {
         self.size
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uf2_file_brings_every_byte_to_its_place() {
+        let flash: Vec<u8> = (0..1000u32).map(|i| (i * 7 >> 2) as u8).collect();
+        let firmware = Firmware {
+            flash: flash.clone(),
+            size: Size::default(),
+        };
+        let file = firmware.uf2(Chip::Rp2040);
+        let word = |block: &[u8], at: usize| u32::from_le_bytes(block[at..at + 4].try_into().unwrap());
+        let mut written = vec![0; 1024];
+        let blocks = file.chunks(512);
+        assert_eq!(blocks.len(), 4);
+        for (index, block) in blocks.enumerate() {
+            assert_eq!(block.len(), 512);
+            assert_eq!(&block[..4], b"UF2\n");
+            assert_eq!((word(block, 4), word(block, 508)), (0x9e5d_5157, 0x0ab1_6f30));
+            assert_eq!((word(block, 8), word(block, 28)), (0x2000, 0xe48b_ff56));
+            assert_eq!((word(block, 20), word(block, 24)), (index as u32, 4));
+            let (at, length) = (word(block, 12) - FLASH, word(block, 16));
+            written[at as usize..(at + length) as usize].copy_from_slice(&block[32..32 + length as usize]);
+        }
+        assert_eq!(written[..1000], flash);
+        assert_eq!(written[1000..], [0xff; 24]);
+    }
+
+    #[test]
+    fn what_is_no_firmware_is_refused() {
+        for bytes in [&b""[..], b"UF2\n", &[0x7f; 600], b"\x7fELF\x01\x01\x01"] {
+            assert!(Firmware::parse(bytes).is_err());
+        }
+        // This very program: an ELF file for another processor.
+        let this = std::env::current_exe().unwrap();
+        let refused = Firmware::open(&this).unwrap_err().to_string();
+        assert!(refused.contains("is not firmware"), "{refused}");
     }
 }
