@@ -12,6 +12,7 @@ pub mod cpu;
 pub mod driver;
 pub mod eval;
 pub mod fetch;
+pub mod flash;
 pub mod generate;
 pub mod lockstep;
 pub mod models;

@@ -1,0 +1,120 @@
+//! Programming boards: what a bitstream is for, firmware as UF2, and the ways in.
+
+pub mod bitstream;
+pub mod drive;
+pub mod elf;
+pub mod uf2;
+
+use bitstream::{Bitstream, BitstreamError};
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+/// Why a board cannot be programmed.
+#[derive(Debug, thiserror::Error)]
+pub enum FlashError {
+    /// A file cannot be read or written.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A file that should be a bitstream.
+    #[error("{}: {error}", path.display())]
+    Bitstream {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: BitstreamError,
+    },
+    /// A bitstream for another FPGA.
+    #[error("{} is for the part {found}, and this board has an {expected}: take the bitstream that was made for it", path.display())]
+    Part {
+        /// The file.
+        path: PathBuf,
+        /// The part that it is for.
+        found: String,
+        /// The part on the board.
+        expected: String,
+    },
+    /// A file that should be firmware.
+    #[error("{} is no firmware: {why}", path.display())]
+    Firmware {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// No microcontroller waits for firmware.
+    #[error("no boot drive is mounted: hold BOOTSEL while you plug the board in, mount the drive RPI-RP2 (or RP2350), and try again; --to names a drive or a .uf2 file")]
+    NoDrive,
+    /// A folder that is not a microcontroller's.
+    #[error("{} is not the boot drive of a microcontroller: it has no INFO_UF2.TXT", .0.display())]
+    NotADrive(PathBuf),
+    /// The programmer is missing.
+    #[error("openFPGALoader is not installed: `sudo apt-get install openfpgaloader`, or see https://trabucayre.github.io/openFPGALoader")]
+    NoProgrammer,
+    /// The programmer failed.
+    #[error("openFPGALoader failed ({0}); what it said is above")]
+    Programmer(ExitStatus),
+}
+
+/// Reads a bitstream and makes sure that it is for this part.
+///
+/// # Errors
+/// If it is damaged, or for another part.
+pub fn bitstream_for(path: &Path, part: &str) -> Result<Vec<u8>, FlashError> {
+    let bytes = read(path)?;
+    let parsed = Bitstream::parse(&bytes).map_err(|error| FlashError::Bitstream {
+        path: path.into(),
+        error,
+    })?;
+    if !parsed.is_for(part) {
+        return Err(FlashError::Part {
+            path: path.into(),
+            found: parsed.part().into(),
+            expected: part.into(),
+        });
+    }
+    Ok(bytes)
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// If it cannot be.
+pub fn read(path: &Path) -> Result<Vec<u8>, FlashError> {
+    std::fs::read(path).map_err(|error| FlashError::File {
+        path: path.into(),
+        error,
+    })
+}
+
+/// The part on the ULX3S that this project builds for.
+pub const ULX3S_PART: &str = "LFE5U-85F";
+
+/// Programs a ULX3S with openFPGALoader, which reports on the terminal. `store` keeps the bitstream
+/// in the board's flash.
+///
+/// # Errors
+/// If the bitstream is for another part, or openFPGALoader is missing or fails.
+pub fn ulx3s(path: &Path, store: bool, programmer: &OsStr) -> Result<(), FlashError> {
+    bitstream_for(path, ULX3S_PART)?;
+    let mut command = Command::new(programmer);
+    command.args(["-b", "ulx3s"]);
+    if store {
+        command.arg("--write-flash");
+    }
+    match command.arg(path).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(FlashError::Programmer(status)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(FlashError::NoProgrammer),
+        Err(error) => Err(FlashError::File {
+            path: programmer.into(),
+            error,
+        }),
+    }
+}
