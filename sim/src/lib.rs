@@ -7,4 +7,5 @@
 pub mod core;
 pub mod link;
 pub mod progress;
+pub mod twin;
 pub mod verilated;

@@ -11,6 +11,9 @@ use std::convert::Infallible;
 /// Units of time in a period of the FPGA's clock.
 pub const CLOCK: u64 = 256;
 
+/// Cycles after which a core without a token has done everything that it will do by itself.
+const SETTLE: u64 = 64;
+
 /// A compiled core behind an SPI slave: makes any number of instances.
 #[derive(Clone)]
 pub struct SpiDesign {
@@ -25,6 +28,7 @@ struct Ports {
     mosi: Port,
     miso: Port,
     chosen: Port,
+    busy: Port,
 }
 
 /// How the master's signals lie in time, in units of which [`CLOCK`] are a period of the
@@ -68,6 +72,7 @@ impl SpiDesign {
             mosi: design.port("mosi")?,
             miso: design.port("miso")?,
             chosen: design.port("chosen")?,
+            busy: design.port("busy")?,
         };
         Ok(Self { design, ports })
     }
@@ -147,12 +152,39 @@ impl SpiWire {
         passed.is_some()
     }
 
+    /// How the master's signals lie in time from now on.
+    pub fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
+    }
+
+    /// Lets the core run for so many cycles with chip select high. Those in which no token is in
+    /// it change nothing and are passed over, so that a core that waits costs no time.
+    pub fn run(&mut self, cycles: u64) {
+        let awake = cycles.min(SETTLE);
+        self.model.run(awake);
+        let mut left = cycles - awake;
+        while left > 0 {
+            let busy = self.model.run_until(self.ports.busy, 0, left);
+            left -= busy.unwrap_or(left);
+            // Between two tokens of a run the core is idle for a few cycles.
+            let settle = left.min(SETTLE);
+            self.model.run(settle);
+            left -= settle;
+            if self.model.peek(self.ports.busy) == 0 {
+                break;
+            }
+        }
+        self.now += cycles * CLOCK;
+        self.next_edge += cycles * CLOCK;
+    }
+
     /// Lets time pass, in units of which [`CLOCK`] are a cycle.
     pub fn pass(&mut self, time: u64) {
         self.now += time;
-        while self.next_edge <= self.now {
-            self.model.tick();
-            self.next_edge += CLOCK;
+        if self.next_edge <= self.now {
+            let edges = (self.now - self.next_edge) / CLOCK + 1;
+            self.model.run(edges);
+            self.next_edge += edges * CLOCK;
         }
     }
 }

@@ -54,6 +54,8 @@ pub enum Command {
     Verilog(VerilogArgs),
     /// Run the self-test that an image holds
     Selftest(SelftestArgs),
+    /// Switch on the digital twin of a pico-ice, and keep it on until interrupted
+    Twin(TwinArgs),
     /// Download a model from the public hub, with checksums
     Fetch(FetchArgs),
     /// List boards (arrives with the firmware)
@@ -368,6 +370,21 @@ pub struct SelftestArgs {
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `twin`.
+#[derive(Args)]
+#[command(after_help = "\
+Prints the path of a serial port with a board on it: the firmware that is flashed, in an emulated
+RP2040, wired to the core's own Verilog. Its FPGA waits for a bitstream.
+
+Example:
+  annulus twin &
+  annulus generate --model names --port /tmp/annulus-twin-XXXXXX/ttyACM0")]
+pub struct TwinArgs {
+    /// The microcontroller's firmware, an ELF file [default: what `./x firmware` has built]
+    #[arg(long, value_name = "FILE")]
+    pub firmware: Option<PathBuf>,
 }
 
 /// Options of `fetch`.

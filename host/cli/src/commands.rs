@@ -8,5 +8,6 @@ pub mod generate;
 pub mod inspect;
 pub mod quantize;
 pub mod selftest;
+pub mod twin;
 pub mod verify;
 pub mod verilog;

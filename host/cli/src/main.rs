@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Quantize(args) => commands::quantize::run(&args),
         Command::Verilog(args) => commands::verilog::run(&args),
         Command::Selftest(args) => commands::selftest::run(&args),
+        Command::Twin(args) => commands::twin::run(&args),
         Command::Fetch(args) => commands::fetch::run(&args),
         Command::Devices | Command::Flash => Err(Failure::Later("boards")),
     };

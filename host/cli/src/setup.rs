@@ -5,7 +5,7 @@ use crate::output::Failure;
 use annulus_runtime::backend::{self, Backend, Kind};
 use annulus_runtime::generate::prompt_tokens;
 use annulus_runtime::models::{self, Opened};
-use annulus_runtime::{cores, CoreShape, Image};
+use annulus_runtime::{cores, twin, CoreShape, Image};
 use std::path::Path;
 
 /// A model, the core it is for, and its image.
@@ -24,7 +24,9 @@ impl Setup {
     pub fn new(args: &ModelArgs, kinds: &[Kind]) -> Result<Self, Failure> {
         let opened = models::open(&args.model, args.tokenizer.as_deref()).map_err(Failure::new)?;
         let bounded = kinds.iter().any(|kind| kind.has_core());
-        let core = named_core(&args.core).unwrap_or_else(|| opened.default_core(bounded));
+        let core = named_core(&args.core)
+            .or_else(|| twin::core(kinds))
+            .unwrap_or_else(|| opened.default_core(bounded));
         let image = opened
             .image(&core, args.window, args.sinks)
             .map_err(Failure::new)?;
@@ -37,7 +39,7 @@ impl Setup {
 
     /// The backend with the image loaded.
     pub fn backend(&self, kind: Kind, trace: Option<&Path>) -> Result<Box<dyn Backend>, Failure> {
-        let mut backend = backend::open(kind, &self.core, trace).map_err(Failure::new)?;
+        let mut backend = backend::open(kind, &self.core, trace, None).map_err(Failure::new)?;
         backend.load(&self.image).map_err(Failure::new)?;
         Ok(backend)
     }
@@ -51,7 +53,7 @@ impl Setup {
 /// The backend of this name, and why it is that one where `auto` chose it.
 pub fn kind(name: &str) -> Result<(Kind, Option<String>), Failure> {
     if name == "auto" {
-        let (kind, why) = Kind::auto();
+        let (kind, why) = Kind::auto(None);
         return Ok((kind, Some(why)));
     }
     let kind = name.parse().map_err(Failure::new)?;

@@ -20,10 +20,12 @@ use crate::cpu::CpuEngine;
 use crate::driver::Counters;
 use annulus_contract::crc::Crc32;
 use crate::serial::{board, SerialError};
+use crate::twin;
 use annulus_contract::sample::Gumbel;
 use annulus_contract::shape::CoreShape;
 use annulus_kernels::device::{CudaError, Device};
 use annulus_model::image::{Golden, Image};
+use annulus_sim::twin::TwinError;
 use annulus_sim::verilated::SimError;
 use std::any::Any;
 use std::error::Error;
@@ -56,6 +58,9 @@ pub enum BackendError {
     /// There is no GPU, or it stopped.
     #[error(transparent)]
     Cuda(#[from] CudaError),
+    /// The twin does not start.
+    #[error(transparent)]
+    Twin(#[from] TwinError),
     /// Nothing has been loaded yet.
     #[error("no image has been loaded")]
     NotLoaded,
@@ -300,7 +305,7 @@ pub fn open(
         Kind::Sim => Box::new(simulated(core, trace)?),
         Kind::Serial => Box::new(on_port(port)?),
         Kind::Cuda => Box::new(Cuda::open()?),
-        Kind::Twin => return Err(BackendError::NotBuilt(kind)),
+        Kind::Twin => Box::new(twin::connect(twin::start(None)?)?),
     })
 }
 

@@ -20,6 +20,7 @@ pub mod models;
 pub mod sampling;
 pub mod serial;
 pub mod text;
+pub mod twin;
 
 pub use annulus_contract::shape::CoreShape;
 pub use annulus_model::image::{Image, Summary};

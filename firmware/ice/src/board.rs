@@ -1,0 +1,91 @@
+//! A pico-ice as the firmware knows boards.
+
+use crate::configuration::{self, Hardware, Line};
+use crate::obituary::Text;
+use annulus_contract::wire::{Digest, Fault, Object, Reboot};
+use annulus_firmware_core::{Board, Lights};
+
+/// A board with this hardware.
+pub struct IceBoard<H> {
+    hardware: H,
+    died: Option<Text>,
+}
+
+impl<H: Hardware> IceBoard<H> {
+    /// A board whose firmware died of this before it started.
+    pub fn new(hardware: H, died: Option<Text>) -> Self {
+        IceBoard { hardware, died }
+    }
+}
+
+impl<H: Hardware> Board for IceBoard<H> {
+    fn name(&self) -> &str {
+        H::NAME
+    }
+
+    fn part(&self) -> &str {
+        "iCE40UP5K"
+    }
+
+    fn micros(&mut self) -> u64 {
+        self.hardware.micros()
+    }
+
+    fn feed(&mut self) {
+        self.hardware.feed();
+    }
+
+    fn show(&mut self, lights: Lights) {
+        // Red, green, blue.
+        let lit = match lights {
+            Lights::NoCore => [true, false, false],
+            Lights::NoImage => [true, true, false],
+            Lights::Loading => [false, false, true],
+            Lights::Ready => [false, true, false],
+            Lights::Running => [false, true, true],
+            Lights::Held => [true, true, true],
+            Lights::Fault => [true, false, true],
+        };
+        for (line, lit) in [Line::Red, Line::Green, Line::Blue].into_iter().zip(lit) {
+            self.hardware.set(line, !lit);
+        }
+    }
+
+    fn died(&self) -> Option<&str> {
+        self.died.as_deref()
+    }
+
+    fn begin_configuration(&mut self) -> Result<(), Fault> {
+        configuration::begin(&mut self.hardware);
+        Ok(())
+    }
+
+    fn configure(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        configuration::send(&mut self.hardware, bytes);
+        Ok(())
+    }
+
+    fn end_configuration(&mut self) -> Result<(), Fault> {
+        configuration::end(&mut self.hardware)
+    }
+
+    fn stored(&self, _: Object) -> Option<(Digest, &[u8])> {
+        None
+    }
+
+    fn begin_storing(&mut self, object: Object, _: Digest) -> Result<(), Fault> {
+        Err(Fault::NoStorage(object))
+    }
+
+    fn store(&mut self, _: &[u8]) -> Result<(), Fault> {
+        Err(Fault::Storage)
+    }
+
+    fn end_storing(&mut self) -> Result<(), Fault> {
+        Err(Fault::Storage)
+    }
+
+    fn reboot(&mut self, how: Reboot) {
+        self.hardware.reboot(how);
+    }
+}

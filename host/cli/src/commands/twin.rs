@@ -1,0 +1,11 @@
+//! `annulus twin`.
+
+use crate::args::TwinArgs;
+use crate::output::{self, Failure, Outcome};
+use annulus_runtime::twin;
+
+pub fn run(args: &TwinArgs) -> Outcome {
+    let twin = twin::start(args.firmware.as_deref()).map_err(Failure::new)?;
+    output::write(&format!("{}\n", twin.port().display()))?;
+    Err(Failure::new(twin.wait()))
+}

@@ -1,0 +1,75 @@
+//! The digital twin as a board on a serial port: switched on, and its FPGA configured.
+
+use crate::backend::{Board, BackendError, Kind};
+use crate::serial::{open, Client, Line, PortLine};
+use annulus_contract::shape::{self, CoreShape};
+use annulus_contract::wire::{Fault, Object, Place};
+use annulus_sim::progress;
+use annulus_sim::twin::{blank_bitstream, find_firmware, Firmware, Twin, TwinError};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// The board that there is a twin of.
+pub const BOARD: &str = "pico-ice";
+
+/// The core that these backends have, if the twin is among them: there is one only.
+pub fn core(kinds: &[Kind]) -> Option<CoreShape> {
+    shape::of_board(BOARD).filter(|_| kinds.contains(&Kind::Twin))
+}
+
+/// A twin's serial port. The board is switched off with it.
+pub struct TwinLine {
+    line: PortLine,
+    twin: Twin,
+}
+
+impl TwinLine {
+    /// The board at the other end.
+    pub fn twin(&self) -> &Twin {
+        &self.twin
+    }
+}
+
+impl Line for TwinLine {
+    fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.line.send(bytes)
+    }
+
+    fn receive(&mut self, bytes: &mut [u8], patience: Duration) -> io::Result<usize> {
+        self.line.receive(bytes, patience)
+    }
+}
+
+/// Switch a twin on, with this firmware, or the one that `./x firmware` has built. The core is built
+/// on first use, with its progress on the terminal.
+///
+/// # Errors
+/// If a tool or the firmware is missing, or it does not come up.
+pub fn start(firmware: Option<&Path>) -> Result<Twin, TwinError> {
+    let firmware = match firmware {
+        Some(path) => Firmware::open(path)?,
+        None => Firmware::open(&find_firmware()?)?,
+    };
+    let Some(core) = core(&[Kind::Twin]) else {
+        unreachable!("a preset");
+    };
+    let name = format!("core of the {BOARD}");
+    Twin::start(&firmware, &core, &mut progress::on_terminal(&name))
+}
+
+/// Greet a twin, and configure its FPGA if nobody has.
+///
+/// # Errors
+/// If it does not answer, or no core does.
+pub fn connect(twin: Twin) -> Result<Board<TwinLine>, BackendError> {
+    let port = twin.port().to_string_lossy().into_owned();
+    let line = open(&port)?;
+    let mut client = Client::new(TwinLine { line, twin }, &port)?;
+    if client.greeting().core == Err(Fault::NotConfigured) {
+        let bitstream = blank_bitstream();
+        client.upload(Object::Bitstream, Place::Live, &bitstream, |_| ())?;
+        client.greet()?;
+    }
+    Board::new(Kind::Twin, client)
+}
