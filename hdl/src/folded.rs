@@ -144,6 +144,8 @@ impl Logic for FoldedCore {
         self.store.step_at.next = self.machine.step_at.val();
         self.store.space.next = self.machine.space.val();
         self.store.source.next = self.machine.source.val();
+        self.store.invert.next = self.machine.invert.val();
+        self.store.state.next = self.machine.state.val();
         self.store.sum.next = self.array.sum.val();
         self.store.magnitudes.next = self.machine.magnitudes.val();
         self.store.cycles.next = self.machine.cycles.val();

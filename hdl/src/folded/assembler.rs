@@ -17,22 +17,16 @@ pub const STORE: u16 = 10;
 /// The code of everything that acts on the accumulator alone, or on the machine.
 pub const OTHER: u16 = 11;
 
+/// Nothing. Before what asks how long A is, or whether it is zero: the machine has
+/// looked at A a cycle earlier.
+const NOP: u16 = OTHER << 12;
+
 /// What `OTHER` does, in the order of its codes (bits 8 to 11).
 pub const OTHERS: [&str; 10] = [
     "nop", "change", "rshr", "shr", "setn", "setn5", "n", "point", "set", "order",
 ];
 /// Changes of the accumulator, in the order of their codes.
-pub const CHANGES: [&str; 9] = [
-    "noise",
-    "sat16",
-    "sat24",
-    "magnitude",
-    "len",
-    "ror8",
-    "rol3",
-    "high",
-    "half",
-];
+pub const CHANGES: [&str; 5] = ["magnitude", "len", "rol3", "high", "half"];
 /// Registers that `set` copies the accumulator to.
 pub const SETS: [&str; 13] = [
     "count", "wide", "words", "from", "with", "skip", "target", "go", "noise", "factor", "bias",
@@ -85,7 +79,15 @@ pub mod space {
 }
 
 /// Operands without a memory, in the order of their codes.
-pub const SOURCES: [&str; 6] = ["sum", "magnitudes", "cycles", "tail", "scale", "mu"];
+pub const SOURCES: [&str; 7] = [
+    "sum",
+    "magnitudes",
+    "cycles",
+    "tail",
+    "scale",
+    "mu",
+    "random",
+];
 
 /// What is read of a step's word: all of it, half of it, or ten bits.
 pub const PARTS: [&str; 4] = ["whole", "low", "high", "ten"];
@@ -182,6 +184,9 @@ impl Assembler<'_> {
             return self.declare(operand);
         }
         if let Some(code) = BRANCHES.iter().position(|b| *b == verb) {
+            if matches!(verb, "jz" | "jnz") {
+                self.words.push(NOP);
+            }
             if verb != "ret" {
                 self.jumps.push((self.words.len(), operand.into()));
             }
@@ -189,6 +194,9 @@ impl Assembler<'_> {
             return Ok(());
         }
         let word = self.instruction(verb, operand)?;
+        if verb == "len" {
+            self.words.push(NOP);
+        }
         self.words.push(word);
         Ok(())
     }

@@ -119,34 +119,41 @@ always @(*) reading = wait_left != 0;
 // the register in which a read finds its answer
 wire window = held == R_MEM_DATA;
 wire [15:0] pair_at = {11'd0, at[4:0] & (PAIRS - 1)};
+reg [15:0] register_now, read_now;
+reg [3:0] space_now;
+always @(posedge clock) begin
+    register <= register_now;
+    read_at <= read_now;
+    space <= space_now;
+end
 always @(*) begin
-    register = {8'd0, held};
-    space = S_REGISTER;
-    read_at = at[15:0];
-    if (held == R_TOKEN_OUT) register = {8'd0, OUTPUTS[3:0], out_got[3:0]};
+    register_now = {8'd0, held};
+    space_now = S_REGISTER;
+    read_now = at[15:0];
+    if (held == R_TOKEN_OUT) register_now = {8'd0, OUTPUTS[3:0], out_got[3:0]};
     if (window) case (region)
-        WIDE: space = S_LANE;
+        WIDE: space_now = S_LANE;
         SCALES: begin
-            space = S_ROW_ENTRY;
-            read_at = {at[14:0], 1'b0};
+            space_now = S_ROW_ENTRY;
+            read_now = {at[14:0], 1'b0};
         end
         STEPS: begin
-            space = S_STEP;
-            read_at = {at[12:0], lane[2:0]};
+            space_now = S_STEP;
+            read_now = {at[12:0], lane[2:0]};
         end
         GAINS: begin
-            space = S_PAIR;
-            read_at = {at[14:0], 1'b0};
+            space_now = S_PAIR;
+            read_now = {at[14:0], 1'b0};
         end
         RESIDUAL: begin
-            space = S_PAIR;
-            read_at = {at[14:0], 1'b0} + RESIDUAL_AT;
+            space_now = S_PAIR;
+            read_now = {at[14:0], 1'b0} + RESIDUAL_AT;
         end
-        INCREMENT: register = INCREMENTS + pair_at;
-        PHASE: register = PHASES + pair_at;
-        KEY_SCALES: space = S_KEY_ENTRY;
-        LOGITS: space = S_LOGIT;
-        default: register = R_TOKENS + 1;     // never written: 0
+        INCREMENT: register_now = INCREMENTS + pair_at;
+        PHASE: register_now = PHASES + pair_at;
+        KEY_SCALES: space_now = S_KEY_ENTRY;
+        LOGITS: space_now = S_LOGIT;
+        default: register_now = R_TOKENS + 1;     // never written: 0
     endcase
 end
 wire into_register = (write && address >= R_BUDGET && address <= R_HEAD) || (queue && !in_count[4])

@@ -83,6 +83,7 @@ impl Layout {
             ("KEYS".into(), mode::KEYS),
             ("SUMS".into(), mode::SUMS),
             ("VECTOR".into(), mode::VECTOR),
+            ("SHORT".into(), mode::SHORT),
         ]);
         for (name, word) in [
             ("RESIDUAL", 0),

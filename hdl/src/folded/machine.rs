@@ -46,6 +46,8 @@ leaf! {
         /// The pointer at `at` is needed by the instruction that reads now.
         out points: Bit,
         /// One cycle after what `space` and `source` choose.
+        /// What is chosen now is to be inverted.
+        out invert: Bit,
         in operand: Bits<32>,
         // the write ports
         out a: Bits<32>,
@@ -78,6 +80,7 @@ leaf! {
         in shifting: Bit,
         in shifted: Bit,
         in result: Bits<32>,
+        out state: Bits<32>,
         // the array
         out set_from: Bit,
         out set_with: Bit,
@@ -155,6 +158,8 @@ leaf! {
 const TEXT: &str = "end
 
 // ---- fetch: jumps, and all waiting
+// Nothing runs before the first reset: just after configuration a block RAM may not answer yet.
+reg on;
 reg [PC-1:0] pc;
 reg [15:0] ir, ix, iy;
 reg ir_valid, ix_valid, iy_valid;
@@ -169,7 +174,7 @@ reg [PC-1:0] return_0, return_1, return_2;
 wire leaves = ir_jumps && !(ir[13:10] == IF_LOOP && last_round);
 wire [PC-1:0] to = ir[13:10] == IF_RET ? return_0 : ir[PC-1:0];
 wire hold;
-wire move = ir_valid && !hold && !reading && !taken;
+wire move = ir_valid && !hold && !reading;      // or is dropped, behind a branch that is taken
 wire fetch = taken || move || !ir_valid;
 wire [PC-1:0] fetch_at = taken ? iy[PC-1:0] : ir_valid && leaves ? to : pc;
 always @(posedge clock) if (fetch) ir <= program_words[fetch_at];
@@ -180,7 +185,7 @@ always @(posedge clock) begin
     end
     ix <= ir;
     iy <= ix;
-    ix_valid <= move && !ir_jumps;
+    ix_valid <= move && !ir_jumps && !taken;
     iy_valid <= ix_valid && «an instruction behind a taken branch acts: !taken → 1'b1»;
     if (reset) begin
         on <= 1;
@@ -190,8 +195,6 @@ always @(posedge clock) begin
         iy_valid <= 0;
     end
 end
-// Nothing runs before the first reset: just after configuration a block RAM may not answer yet.
-reg on;
 
 // ---- read: addresses, pointers that move on
 reg [POINTER-1:0] pointer_0, pointer_1, pointer_2, pointer_3;
@@ -226,7 +229,8 @@ reg lent;
 always @(posedge clock) lent <= reading;
 always @(*) space = «a bus that reads takes the operand of a running instruction: lent → reading» ? link_space : ix[11:8];
 always @(*) source = lent ? 3'd0 : ix[11:8] == S_STEP ? {1'b0, ix[4:3]} : ix[2:0];
-wire from = ix_valid && !taken && ix[15:12] < STORE && ix[11:8] == S_SOURCE;
+always @(*) invert = !lent && (ix[15:12] == 4'd2 || ix[15:12] == 4'd3 || ix[15:12] == 4'd7);
+wire from = ix_valid && ix[15:12] < STORE && ix[11:8] == S_SOURCE;
 always @(*) take = from && ix[2:0] == FROM_SUM;
 always @(*) take_result = from && ix[2:0] == FROM_TAIL;
 
@@ -237,94 +241,118 @@ wire [3:0] detail = iy[3:0];
 wire storing = iy_valid && op == STORE;
 wire other = iy_valid && op == OTHER;
 wire operates = iy_valid && op < STORE;
+wire y_writes = storing && (where == S_VECTOR || where == S_MEASURED);
 wire registers = storing && (where == S_REGISTER || where == S_INDIRECT || where == S_QUEUE);
 wire shifts = other && (where == DO_RSHR || where == DO_SHR);
 wire ordered = other && where == DO_ORDER;
 wire setting = other && where == DO_SET;
 
-// What has left the first stage and has not acted yet.
-wire x_other = ix_valid && ix[15:12] == OTHER;
-wire x_branches = ix_valid && ix[15:14] == 2'b11;
-wire x_shifts = x_other && (ix[11:8] == DO_RSHR || ix[11:8] == DO_SHR);
-wire x_points = x_other && ix[11:8] == DO_POINT && ix[1:0] == ir[1:0];
-wire y_points = other && where == DO_POINT && iy[1:0] == ir[1:0];
-wire x_counts = x_other && ix[11:8] == DO_SET && ix[3:0] == SET_COUNT;
-wire y_counts = setting && detail == SET_COUNT;
-wire x_returns = x_other && ix[11:8] == DO_SET && ix[3:0] == SET_TARGET;
-wire y_returns = setting && detail == SET_TARGET;
+// What has left the first stage and has not acted yet, decoded as it leaves. What moves a
+// pointer, takes a result or jumps waits for a branch ahead; the rest is dropped if that is taken.
+reg x_branches, x_shifts, x_counts, x_returns, x_starts, x_steps, x_vector, x_register, x_indirect;
+reg y_branches, y_counts, y_returns, y_starts, y_steps, y_vector, y_register, y_indirect;
+reg [3:0] x_points, y_points;
+reg x_sum, x_tail;
 wire ir_reads = ir_op < STORE;
-wire ir_register = ir_space == S_REGISTER;
-wire ir_registers = ir_register || ir_space == S_INDIRECT || ir_space == S_QUEUE;
-wire ir_vector = ir_space == S_VECTOR || ir_space == S_MEASURED;
-wire x_stores = ix_valid && ix[15:12] == STORE;
-wire x_register = ix[11:8] == S_REGISTER;
-wire x_vector = ix[11:8] == S_VECTOR || ix[11:8] == S_MEASURED;
-wire y_vector = where == S_VECTOR || where == S_MEASURED;
-wire x_written = x_stores && (ir_vector ? x_vector
-    : ir_registers && (x_register ? !ir_register || ix[7:0] == ir[7:0] : ix[11:8] == S_INDIRECT));
-wire y_written = storing && (ir_vector ? y_vector
-    : ir_registers && (where == S_REGISTER ? !ir_register || iy[7:0] == ir[7:0] : where == S_INDIRECT));
-wire steps_on = x_other && ix[11:8] == DO_ORDER && (ix[3:0] == ORDER_FIRST || ix[3:0] == ORDER_NEXT);
-wire stepping = ordered && (detail == ORDER_FIRST || detail == ORDER_NEXT);
-wire starts = (x_other && ix[11:8] == DO_SET && ix[3:0] == SET_GO) || go;
-wire ir_source = ir_reads && ir_space == S_SOURCE;
-wire ir_order = ir_op == OTHER && ir_space == DO_ORDER;
-wire ir_rests = ir_order && ir[3:0] == ORDER_REST;
+wire ir_other = ir_op == OTHER;
+wire ir_stores = ir_op == STORE;
+wire ir_sets = ir_other && ir_space == DO_SET;
+wire ir_orders = ir_other && ir_space == DO_ORDER;
+always @(posedge clock) begin
+    x_branches <= move && ir_branch && !ir_jumps;
+    x_shifts <= move && ir_other && (ir_space == DO_RSHR || ir_space == DO_SHR);
+    x_counts <= move && ir_sets && ir[3:0] == SET_COUNT;
+    x_returns <= move && ir_sets && ir[3:0] == SET_TARGET;
+    x_starts <= move && ir_sets && ir[3:0] == SET_GO;
+    x_steps <= move && ir_orders && (ir[3:0] == ORDER_FIRST || ir[3:0] == ORDER_NEXT);
+    x_vector <= move && ir_stores && (ir_space == S_VECTOR || ir_space == S_MEASURED);
+    x_register <= move && ir_stores && ir_space == S_REGISTER;
+    x_indirect <= move && ir_stores && ir_space == S_INDIRECT;
+    x_points <= {4{move && ir_other && ir_space == DO_POINT}} & (4'd1 << ir[1:0]);
+    x_sum <= move && ir_reads && ir_space == S_SOURCE && ir[2:0] == FROM_SUM;
+    x_tail <= move && ir_reads && ir_space == S_SOURCE && ir[2:0] == FROM_TAIL;
+    y_branches <= x_branches;
+    y_counts <= x_counts;
+    y_returns <= x_returns;
+    y_starts <= x_starts;
+    y_steps <= x_steps;
+    y_vector <= x_vector;
+    y_register <= x_register;
+    y_indirect <= x_indirect;
+    y_points <= x_points;
+end
+wire reads_register = ir_reads && ir_space == S_REGISTER;
+wire reads_indirect = ir_reads && (ir_space == S_INDIRECT || ir_space == S_QUEUE);
+wire reads_vector = ir_reads && (ir_space == S_VECTOR || ir_space == S_MEASURED);
+wire reads_source = ir_reads && ir_space == S_SOURCE;
+// Registers that are equal in three bits are taken for one.
+wire same_x = ix[2:0] == ir[2:0];
+wire same_y = iy[2:0] == ir[2:0];
+wire unwritten = (reads_vector && (x_vector || y_vector))
+    || (reads_register && ((x_register && same_x) || (y_register && same_y) || x_indirect || y_indirect))
+    || (reads_indirect && (x_register || y_register || x_indirect || y_indirect));
+wire ir_rests = ir_orders && ir[3:0] == ORDER_REST;
 assign hold = x_shifts || shifts || shifting
-    || (x_branches && (ir_jumps || (points && ir[2])))
-    || (points && (x_points || y_points))
+    || ((x_branches || y_branches) && (ir_jumps || reads_source || (points && ir[2])))
+    || (points && (x_points[ir[1:0]] || y_points[ir[1:0]]))
     || (ir_jumps && ir[13:10] == IF_LOOP && (x_counts || y_counts))
     || (ir_jumps && ir[13:10] == IF_RET && (x_returns || y_returns))
-    || (ir_reads && («a word is read before it is written: x_written || y_written → 1'b0»))
-    || (ir_reads && ir_space == S_STEP && (steps_on || stepping))
-    || (ir_source && ir[2:0] == FROM_SUM && (!sum_valid || take || starts))
-    || (ir_source && ir[2:0] == FROM_TAIL && (!result_valid || take_result || starts))
-    || (ir_order && ir[3:0] == ORDER_CRC && crc_busy)
+    || «a word is read before it is written: unwritten → 1'b0»
+    || (ir_reads && ir_space == S_STEP && (x_steps || y_steps))
+    || (reads_source && ir[2:0] == FROM_SUM && (!sum_valid || x_sum || x_starts || y_starts))
+    || (reads_source && ir[2:0] == FROM_TAIL && (!result_valid || x_tail || x_starts || y_starts))
+    || (ir_orders && ir[3:0] == ORDER_CRC && crc_busy)
     || (ir_rests && (!awake || ix_valid || iy_valid));
 
-// accumulator
-wire subtract = op == 4'd2 || op == 4'd7;
-wire reverse = op == 4'd3;
-wire [32:0] sum = {1'b0, reverse ? ~a : a} + {1'b0, subtract ? ~operand : operand} + {32'd0, subtract || reverse};
+// Accumulator. `operand` comes inverted for what subtracts: a - b is a + ~b + 1, and
+// b - a is ~(a + ~b).
+wire [32:0] sum = {1'b0, a} + {1'b0, operand} + {32'd0, op == 4'd2};
 reg carry;
-reg [31:0] changed;
-reg [5:0] length;
-integer i;
-wire fits8 = a[31:7] == {25{a[31]}};
-wire fits16 = a[31:15] == {17{a[31]}};
-wire fits24 = a[31:23] == {9{a[31]}};
-wire [15:0] limit = {16{~a[31]}};
 reg [31:0] noise;               // the other half of the random generator's state
 wire [31:0] mixed = ({a[7:0], a[31:8]} + noise) ^ operand;
-always @(*) begin
-    length = 6'd0;
-    for (i = 0; i < 32; i = i + 1) if (a[i]) length = i[5:0] + 6'd1;
-    case (detail)
-        CHANGE_SAT16: changed = fits16 ? a : {{17{a[31]}}, limit[14:0]};
-        CHANGE_SAT24: changed = «a logit wraps where it should saturate: fits24 → 1'b1» ? a : {{9{a[31]}}, limit[6:0], limit};
-        CHANGE_MAGNITUDE: changed = a ^ {32{a[31]}};
-        CHANGE_LEN: changed = {26'd0, length};
-        CHANGE_ROR8: changed = {a[7:0], a[31:8]};
-        CHANGE_ROL3: changed = {a[28:0], a[31:29]};
-        CHANGE_HIGH: changed = {16'd0, a[31:16]};
-        CHANGE_NOISE: changed = noise;
-        default: changed = {a[31], a[31:1]};
-    endcase
-end
-reg [31:0] a_next;
-always @(*) case (op)
-    4'd0: a_next = operand;
-    4'd1, 4'd2, 4'd3: a_next = sum[31:0];
-    4'd4: a_next = a & operand;
-    4'd5: a_next = a ^ operand;
-    4'd6: a_next = mixed;
-    4'd7: a_next = sum[31] ? operand : a;
-    default: a_next = changed;
+reg [31:0] changed;
+always @(*) case (detail)
+    CHANGE_MAGNITUDE: changed = a ^ {32{a[31]}};
+    CHANGE_LEN: changed = {26'd0, length};
+    CHANGE_ROL3: changed = {a[28:0], a[31:29]};
+    CHANGE_HIGH: changed = {16'd0, a[31:16]};
+    default: changed = {a[31], a[31:1]};
 endcase
-wire to_a = (operates && op < 4'd8) || (other && where == DO_CHANGE);
+reg [31:0] plain;
+always @(*) if (shifted) plain = result;
+else case (op)
+    4'd4: plain = a & operand;
+    4'd5: plain = a ^ operand;
+    4'd6: plain = mixed;
+    4'd7: plain = ~operand;     // max: of a that is not larger
+    4'd11: plain = changed;
+    default: plain = operand;
+endcase
+reg summed;                     // add, sub, rsb
+wire to_a = shifted || (operates && op < 4'd7) || (operates && op == 4'd7 && sum[31]) || (other && where == DO_CHANGE);
+
+// The length of A as it was a cycle before, which an assembler's nop makes that of A: by the
+// highest nibble that is not zero.
+reg [7:0] any;
+reg [15:0] top;
+reg [3:0] nibble;
+reg [1:0] high_bit;
+integer i;
+always @(posedge clock) for (i = 0; i < 8; i = i + 1) begin
+    any[i] <= |a[4*i +: 4];
+    top[2*i +: 2] <= a[4*i+3] ? 2'd3 : a[4*i+2] ? 2'd2 : a[4*i+1] ? 2'd1 : 2'd0;
+end
+always @(*) begin
+    nibble = any[7] ? 4'd7 : any[6] ? 4'd6 : any[5] ? 4'd5 : any[4] ? 4'd4 : any[3] ? 4'd3 : any[2] ? 4'd2 : {3'd0, any[1]};
+    high_bit = top[{nibble[2:0], 1'b0} +: 2];
+end
+wire [5:0] length = any == 0 ? 6'd0 : {nibble, high_bit} + 6'd1;
+wire fits8 = a[31:7] == {25{a[31]}};
+wire fits16 = a[31:15] == {17{a[31]}};
+wire [14:0] limit = {15{~a[31]}};
 always @(posedge clock) begin
-    if (shifted) a <= result;
-    else if (to_a) a <= a_next;
+    summed <= ix_valid && (ix[15:12] == 4'd1 || ix[15:12] == 4'd2 || ix[15:12] == 4'd3);
+    if (to_a) a <= summed ? sum[31:0] ^ {32{op == 4'd3}} : plain;
     if (iy_valid && op == 4'd1) carry <= sum[32];
     if (iy_valid && op == 4'd6) noise <= «the random state is not rotated: {noise[28:0], noise[31:29]} → noise» ^ mixed;
     if (setting && detail == SET_NOISE) noise <= a;
@@ -333,16 +361,17 @@ always @(posedge clock) begin
     if (setting && detail == SET_WIDE) byte_at <= a[23:0];
 end
 // loops and calls
+wire returns = setting && detail == SET_TARGET;
 always @(posedge clock) begin
-    if (y_counts) begin
+    if (setting && detail == SET_COUNT) begin
         count <= a[LOOPS-1:0];
         last_round <= a[LOOPS-1:0] == 1;
     end else if (move && ir_jumps && ir[13:10] == IF_LOOP) begin
         count <= count - 1'b1;
         last_round <= «a loop runs once too often: count == 2 → count == 1»;
     end
-    if (y_returns || (move && ir_jumps && ir[13:10] == IF_CALL)) begin
-        return_0 <= y_returns ? a[PC-1:0] : pc;
+    if (returns || (move && ir_jumps && ir[13:10] == IF_CALL)) begin
+        return_0 <= returns ? a[PC-1:0] : pc;
         return_1 <= «a call forgets its caller's caller: return_0 → return_1»;
         return_2 <= return_1;
     end else if (move && ir_jumps && ir[13:10] == IF_RET) begin
@@ -350,6 +379,8 @@ always @(posedge clock) begin
         return_1 <= return_2;
     end
 end
+
+always @(*) state = noise;
 
 // pointers
 wire point = other && where == DO_POINT;
@@ -368,7 +399,7 @@ always @(posedge clock) begin
 end
 
 // branches
-wire zero = a == 0;
+wire zero = any == 0;          // the assembler's nop again
 reg met;
 always @(*) case (iy[13:10])
     IF_JZ: met = zero;
@@ -392,19 +423,19 @@ always @(*) begin
         : where == S_QUEUE ? {8'd0, OUTPUTS[3:0], output_at}
         : where == S_INDIRECT ? {{(16-POINTER){1'b0}}, at_y} : {8'd0, iy[7:0]};
     register_data = registers ? a : bus_data;
-    write_vector = storing && y_vector;
+    write_vector = y_writes;
     write_key_scale = storing && where == S_KEY_SCALE;
     write_logit = storing && where == S_LOGIT;
     write_mantissa = storing && where == S_MANTISSA;
     write_byte = storing && where == S_WIDE;
     write_at = {{(16-POINTER){1'b0}}, at_y};
-    narrow = y_vector ? («an element wraps where it should saturate: fits16 → 1'b1» ? a[15:0] : {a[31], limit[14:0]}) : {8'd0, «a mantissa wraps where it should saturate: fits8 → 1'b1» ? a[7:0] : {a[31], limit[6:0]}};
+    narrow = y_writes ? («an element wraps where it should saturate: fits16 → 1'b1» ? a[15:0] : {a[31], limit[14:0]}) : {8'd0, «a mantissa wraps where it should saturate: fits8 → 1'b1» ? a[7:0] : {a[31], limit[6:0]}};
     push = storing && where == S_QUEUE;
 end
 reg budget_written;             // since it was read
 always @(posedge clock) begin
     budget_written <= (bus_accepted && bus_write_at == BUDGET)
-        || (budget_written && !(move && ir_reads && ir_register && ir[7:0] == BUDGET));
+        || (budget_written && !(move && reads_register && ir[7:0] == BUDGET));
     if (storing && where == S_MEASURED) magnitudes <= magnitudes | (narrow[14:0] ^ {15{narrow[15]}});
     if (ordered && detail == ORDER_CLEAR) magnitudes <= 0;
 end

@@ -4,7 +4,7 @@
 ; Pointers: i reads or writes a vector, j reaches tables, k mantissas and
 ; angles. The tail has pointers of its own: `scales` (a matrix' rows, or keys, one
 ; after another) and `source` (a vector). `ld tail` takes its next result; stores to
-; vectors and to mantissas saturate.
+; vectors and to mantissas saturate, to 16 and 8 bits.
 
 ; ---- the stream
 .word pending                   ; a choice has not been fed back
@@ -166,6 +166,8 @@ fetch:
     and #0x8000
     jnz skip
 wanted:
+    ld #ROWS
+    st mode
     ld step0
     and #15
     add #by_kind
@@ -481,8 +483,6 @@ pass:
     set scales
     ld #0
     set skip
-    ld #ROWS
-    st mode
     ld step3.low
     st rows
     st left
@@ -807,7 +807,7 @@ scores:
     set count
     ld #0
     set skip
-    ld #KEYS
+    ld #KEYS+SHORT             ; scores have 16 bits
     st mode
     ld step2.ten
     call run_array
@@ -821,7 +821,6 @@ slot:
     st big
     loop slot
 
-    sat16
     add #288                    ; exp2p(max - score) = rshr(T[d % 32], d / 32 + 9)
     st big
     ld slots
@@ -968,14 +967,18 @@ hidden_pass:
 
 ; h = g * sigmoid(g) * u; rows of gate and up in turn.
 gate_up:
+    ld #ROWS+SHORT              ; gate and up have 16 bits
+    st mode
     call hidden_pass
     ld rows
     half
     set count
     ld #SIGMOID
     st base
-    ld step4.high               ; bits of the sigmoid's fraction
-    ror8
+    ld step4                    ; bits of the sigmoid's fraction
+    mul #1
+    n 24
+    shr
     and #15
     sub #2
     st left
@@ -998,10 +1001,8 @@ gate_up:
     st at                       ; -32, where the table ends
 gate_up_row:
     ld tail
-    sat16
     st a
     ld tail
-    sat16
     st b
     ld left
     setn
@@ -1069,7 +1070,6 @@ round_key:
     loop round_key
 logit:
     ld tail
-    sat24
     st L[k++]
     crc
     st b
@@ -1104,14 +1104,14 @@ perturb:
 round:
     prng R[j++]
     loop round
-    noise
+    ld random
     len
     rsb #32                     ; n, leading zeros
     st e
     rsb #18
     jn rare
     setn
-    noise
+    ld random
     mul #1
     shr
     jump justified
@@ -1119,7 +1119,7 @@ rare:
     ld e
     add #POWERS-19
     point j
-    noise
+    ld random
     st a
     add a
     add #1

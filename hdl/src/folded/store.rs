@@ -27,7 +27,9 @@ leaf! {
         in cycles: Bits<24>,
         in source: Bits<3>,
         in wide: Bits<32>,
-        in result: Bits<32>,
+        in result: Bits<24>,
+        in state: Bits<32>,
+        in invert: Bit,
         out operand: Bits<32>,
         // for the tail
         in reading: Bit,
@@ -153,42 +155,47 @@ always @(posedge clock) stale_{i} <= {order} || (stale_{i} && !(write_register &
 ");
         }
         let zero: Vec<_> = all.iter().enumerate()
-            .map(|(i, (address, _))| format!("(stale_{i} && register_at == 16'd{address})")).collect();
+            .map(|(i, (address, _))| format!("(stale_{i} && read_at == 16'd{address})")).collect();
         text + &format!("
-wire phases_read = register_at / PAIRS == PHASES / PAIRS;
+reg [15:0] read_at;
+wire phases_read = read_at / PAIRS == PHASES / PAIRS;
 wire phases_written = link_writes && write_register_at / PAIRS == PHASES / PAIRS;
-reg zero, stale_phases;
+reg stale_phases;
+wire zero = (stale_phases && phases_read) || {};
 always @(posedge clock) begin
     stale_phases <= reset || «a restart keeps the phases: restart → 1'b0» || (stale_phases && !phases_moved && «restored phases are forgotten: !phases_written → 1'b1»);
-    zero <= (stale_phases && phases_read) || {};
+    read_at <= register_at;
 end
 ", zero.join(" || ")) + "
 always @(*) element = odd_found ? found_odd : found_even;
 always @(*) row_scale_byte = odd_scale ? row_scale[15:8] : row_scale[7:0];
-always @(posedge clock) case (space)
+reg [31:0] chosen;
+always @(*) case (space)
     S_STEP: case (source[1:0])
-        2'd0: operand <= step;
-        2'd1: operand <= {16'd0, step[15:0]};
-        2'd2: operand <= {16'd0, step[31:16]};
-        default: operand <= {22'd0, step[9:0]};
+        2'd0: chosen = step;
+        2'd1: chosen = {16'd0, step[15:0]};
+        2'd2: chosen = {16'd0, step[31:16]};
+        default: chosen = {22'd0, step[9:0]};
     endcase
     S_SOURCE: case (source)
-        3'd0: operand <= sum;
-        3'd1: operand <= {17'd0, magnitudes};
-        3'd2: operand <= {8'd0, cycles};
-        3'd3: operand <= result;
-        3'd4: operand <= {{26{row_scale_byte[5]}}, row_scale_byte[5:0]};
-        default: operand <= {30'd0, row_scale_byte[7:6]};
+        3'd0: chosen = sum;
+        3'd1: chosen = {17'd0, magnitudes};
+        3'd2: chosen = {8'd0, cycles};
+        3'd3: chosen = {{8{result[23]}}, result};
+        3'd4: chosen = {{26{row_scale_byte[5]}}, row_scale_byte[5:0]};
+        3'd5: chosen = {30'd0, row_scale_byte[7:6]};
+        default: chosen = state;
     endcase
-    S_VECTOR, S_MEASURED: operand <= {{16{element[15]}}, element};
-    S_TABLE: operand <= {16'd0, entry};
-    S_ROW_ENTRY: operand <= {16'd0, row_scale};
-    S_KEY_ENTRY: operand <= {25'd0, key_scale};
-    S_LOGIT: operand <= {{8{logit[23]}}, logit};
-    S_LANE: operand <= wide;
-    S_PAIR: operand <= {found_odd, found_even};
-    default: operand <= zero ? 32'd0 : found;
+    S_VECTOR, S_MEASURED: chosen = {{16{element[15]}}, element};
+    S_TABLE: chosen = {16'd0, entry};
+    S_ROW_ENTRY: chosen = {16'd0, row_scale};
+    S_KEY_ENTRY: chosen = {25'd0, key_scale};
+    S_LOGIT: chosen = {{8{logit[23]}}, logit};
+    S_LANE: chosen = wide;
+    S_PAIR: chosen = {found_odd, found_even};
+    default: chosen = zero ? 32'd0 : found;
 endcase
+always @(posedge clock) operand <= invert ? ~chosen : chosen;
 "
     }
 }

