@@ -52,8 +52,8 @@ const FAULTS: [(&str, &str, &str); 24] = [
     ),
     (
         "noise of a wrong segment",
-        "seg = min(n, 7)",
-        "seg = min(n, 6)",
+        "((n - seg) << KEY_BITS)",
+        "(n << KEY_BITS)",
     ),
     (
         "ties to the highest index",
@@ -89,9 +89,9 @@ const FAULTS: [(&str, &str, &str); 24] = [
     ),
     ("samples not counted", "    place.samples++;\n", ""),
     (
-        "Hadamard sign",
-        "a = low ? a + other_a : other_a - a;",
-        "a = low ? a + other_a : a - other_a;",
+        "Hadamard stage skipped",
+        "for (i32 stride = 1; stride <",
+        "for (i32 stride = 2; stride <",
     ),
     (
         "positions not wrapped",
