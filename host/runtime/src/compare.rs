@@ -497,10 +497,16 @@ impl Bench<'_> {
     /// Any backend that has no rows of its own kind.
     fn other(&self, kind: Kind, expected: &[u32]) -> Row {
         let row = row(kind, "", kind.name().into());
+        let opened = self.open(kind, self.request.image, None);
+        if kind == Kind::Twin {
+            // Its core is a simulated one: its cycles count, its seconds do not.
+            let measured = opened
+                .and_then(|mut backend| self.stepped(backend.as_mut()))
+                .map(|runs| (runs, Energy::unknown("a simulated core uses none")));
+            return row.finish(measured, expected, |runs, _| self.derived(runs));
+        }
         let meter = Meter::None("no meter reads this device");
-        let measured = self
-            .open(kind, self.request.image, None)
-            .and_then(|mut backend| self.runs(backend.as_mut(), &meter));
+        let measured = opened.and_then(|mut backend| self.runs(backend.as_mut(), &meter));
         row.finish(measured, expected, |runs, energy| Figures {
             evidence: Evidence::Measured,
             ..figures(runs, energy)

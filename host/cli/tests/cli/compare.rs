@@ -15,7 +15,7 @@ fn rows_that_cannot_run_say_why() {
         return;
     }
     let json = line(
-        "compare --model names --backends twin,serial,cuda,cpu --temperature 1 -n 30 --runs 3 --json",
+        "compare --model names --backends serial,cuda,cpu --temperature 1 -n 30 --runs 3 --json",
     )
     .json();
     let names: Vec<_> = rows(&json)
@@ -30,7 +30,6 @@ fn rows_that_cannot_run_say_why() {
     assert_eq!(
         names,
         [
-            ("twin", ""),
             ("serial", ""),
             ("cuda", "persistent"),
             ("cuda", "graph"),
@@ -39,11 +38,11 @@ fn rows_that_cannot_run_say_why() {
             ("cpu", "all cores"),
         ]
     );
-    for row in &rows(&json)[2..5] {
+    for row in &rows(&json)[1..4] {
         let why = row["could_not_run"].as_str().unwrap();
         assert!(why.contains("no NVIDIA driver"), "{why}");
     }
-    for row in &rows(&json)[5..] {
+    for row in &rows(&json)[4..] {
         let ran = &row["ran"];
         assert_eq!(ran["token_hash"], json["token_hash"]);
         assert_eq!(ran["evidence"], "measured");
@@ -51,7 +50,7 @@ fn rows_that_cannot_run_say_why() {
         let energy = &ran["energy"];
         assert!(energy["joules_per_token"].is_number() || energy["why"].is_string());
     }
-    let one = &rows(&json)[5]["ran"];
+    let one = &rows(&json)[4]["ran"];
     let rate = &one["tokens_per_second"];
     assert!(rate["min"].as_f64() <= rate["median"].as_f64(), "{rate}");
     assert!(rate["median"].as_f64() <= rate["max"].as_f64(), "{rate}");
@@ -59,7 +58,7 @@ fn rows_that_cannot_run_say_why() {
         one["token_us_p50"].as_f64() <= one["token_us_p99"].as_f64(),
         "{one}"
     );
-    assert!(rows(&json)[6]["ran"]["tokens_per_second"].is_null());
+    assert!(rows(&json)[5]["ran"]["tokens_per_second"].is_null());
 }
 
 #[test]
@@ -148,7 +147,7 @@ fn nothing_to_compare() {
     assert!(none.sentence().contains("at least one token"), "{none:?}");
     let none = line("compare --model names --backends cpu --runs 0");
     assert!(none.sentence().contains("one run"), "{none:?}");
-    let chart = line("compare --model names --backends twin -n 5 --runs 1 --svg /tmp/never.svg");
+    let chart = line("compare --model names --backends serial -n 5 --runs 1 --svg /tmp/never.svg");
     assert!(chart.sentence().contains("nothing to draw"), "{chart:?}");
     assert_eq!(line("compare --model names --clock 0").status, 2);
 }
