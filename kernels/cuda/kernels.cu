@@ -76,7 +76,8 @@ DEVICE Pass view(const i32* program, i32* stream, int4* shared, i32 rank, i32 te
 
 // The whole token loop, sampling included: `team` blocks a stream. Pass i takes
 // input[i], or, beyond `inputs`, the last choice; the first `silent` passes have
-// no logits. `output` and `clocks` have `capacity` entries a stream.
+// no logits. `output` and `clocks` have `capacity` entries a stream, of which the
+// first counts the others, or is UNFINISHED.
 KERNEL __launch_bounds__(MAX_THREADS)
     annulus_run(const i32* program, i32* streams, const i32* input, i32* output, u32* clocks, i32 team, i32 inputs,
                 i32 passes, i32 silent, i32 capacity, u32 patience, i32 placement) {
@@ -90,6 +91,7 @@ KERNEL __launch_bounds__(MAX_THREADS)
     i64 clock = clock64();
     output += (i64)index * capacity;
     clocks += (i64)index * capacity;
+    if (leader) output[0] = UNFINISHED;
 
     for (i32 pass = 0; pass < passes; pass++) {
         enter(p, place);
@@ -123,8 +125,8 @@ KERNEL __launch_bounds__(MAX_THREADS)
         token = candidate_index(*best_of(p, place.samples));
         if (leader) {
             i64 now = clock64();
-            output[chosen] = token;
-            clocks[chosen] = (u32)(now - clock);
+            output[1 + chosen] = token;
+            clocks[1 + chosen] = (u32)(now - clock);
             clock = now;
         }
         chosen++;
@@ -134,7 +136,7 @@ KERNEL __launch_bounds__(MAX_THREADS)
     if (leader) {
         keep_place(stream, place);
         stream[S_TOKEN] = token;
-        stream[S_CHOSEN] = chosen;
+        output[0] = chosen;
     }
 }
 
@@ -189,12 +191,14 @@ KERNEL __launch_bounds__(MAX_THREADS) annulus_end(const i32* program, i32* strea
     Pass p = resumed(program, stream, shared);
     Place place = place_of(stream);
     stream[S_PASS]++;
+    output[0] = stream[S_CHOSEN];
     if (silent) {
         keep_place(stream, advanced(p, place));
         return;
     }
     i32 token = candidate_index(*best_of(p, place.samples));
-    output[stream[S_CHOSEN]++] = token;
+    output[0] = ++stream[S_CHOSEN];
+    output[stream[S_CHOSEN]] = token;
     stream[S_TOKEN] = token;
     keep_place(stream, after_choice(p, place, token));
     if (token == stream[S_STOP]) stream[S_STOPPED] = 1;

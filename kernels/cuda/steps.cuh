@@ -44,7 +44,6 @@ DEVICE bool team_sync(const Pass& p) {
         }
         __threadfence();
         *p.timed_out = polls == p.patience;
-        if (polls == p.patience) atomicExch((u32*)p.stream + S_ERROR, ERROR_BARRIER);
     }
     __syncthreads();
     return !*p.timed_out;

@@ -231,21 +231,22 @@ int main(int argc, char** argv) {
     };
     auto program = read(c.program_words), streams = read((size_t)c.stream_words * c.streams);
     auto input = read(c.inputs);
-    std::vector<int> output(c.passes * c.streams, -1);
-    std::vector<unsigned> clocks(c.passes * c.streams);
+    uint32_t capacity = c.passes + 1;
+    std::vector<int> output(capacity * c.streams);
+    std::vector<unsigned> clocks(capacity * c.streams);
     i32 *words = (i32*)program.data(), *state = (i32*)streams.data(), *given = (i32*)input.data();
     bool ended = emulated::launch(c.streams * c.team, c.threads, c.shared_bytes, [&] {
         annulus_run(words, state, given, output.data(), clocks.data(), (i32)c.team, (i32)c.inputs, (i32)c.passes,
-                    (i32)c.silent, (i32)c.passes, 1u << 20, (i32)c.placement);
+                    (i32)c.silent, (i32)capacity, 1u << 20, (i32)c.placement);
     });
     if (!ended) {
         fprintf(stderr, "threads wait for ever\n");
         return 3;
     }
     for (uint32_t s = 0; s < c.streams; s++) {
-        i32* stream = state + (size_t)s * c.stream_words;
-        if (stream[S_ERROR]) fprintf(stderr, "blocks waited in vain\n");
-        for (i32 i = 0; i < stream[S_CHOSEN]; i++) printf("%d ", output[s * c.passes + i]);
+        const int* row = &output[s * capacity];
+        if (row[0] == UNFINISHED) fprintf(stderr, "blocks waited in vain\n");
+        for (i32 i = 1; i <= row[0]; i++) printf("%d ", row[i]);
         printf("\n");
     }
     return 0;

@@ -156,6 +156,11 @@ impl Device {
         self.limits
     }
 
+    /// Whether it is the interpreter that the tests use, whose times mean nothing.
+    pub fn is_emulated(&self) -> bool {
+        self.name.contains("(no GPU)")
+    }
+
     /// Where the kernels' code came from: `nvrtc`, `ptx` or `file`.
     pub fn code(&self) -> &'static str {
         self.code

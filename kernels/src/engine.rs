@@ -70,8 +70,8 @@ impl Engine {
             words: stream.clone_htod(program.words())?,
             streams: stream.clone_htod(&streams)?,
             input: stream.alloc_zeros(CAPACITY)?,
-            output: stream.alloc_zeros(CAPACITY * plan.streams)?,
-            clocks: stream.alloc_zeros(CAPACITY * plan.streams)?,
+            output: stream.alloc_zeros((CAPACITY + 1) * plan.streams)?,
+            clocks: stream.alloc_zeros((CAPACITY + 1) * plan.streams)?,
             graphs: None,
             device,
             program,
@@ -93,13 +93,17 @@ impl Engine {
         &self.program
     }
 
-    /// Empty all streams: position 0, nothing in the rings, no samples drawn.
+    /// Empty all streams: position 0, nothing in the rings, no samples drawn. Done
+    /// when it returns.
     ///
     /// # Errors
     /// If the GPU fails.
     pub fn reset(&mut self) -> Result<(), CudaError> {
-        (0..self.plan.streams)
-            .try_for_each(|stream| self.write(stream, S_TOKEN, &[0; S_SAMPLING - S_TOKEN]))
+        // The barrier's words as well: a fault may have left some of them behind.
+        for stream in 0..self.plan.streams {
+            self.write(stream, 0, &[0; S_SAMPLING])?;
+        }
+        Ok(self.device.stream.synchronize()?)
     }
 
     /// What a stream does with its logits from now on.
@@ -148,46 +152,44 @@ impl Engine {
         device
             .stream
             .memcpy_htod(&words, &mut self.input.slice_mut(..words.len()))?;
-        let mut beginning = [0; RUN_WORDS];
-        beginning[S_INPUTS] = words.len() as i32;
-        for stream in 0..self.plan.streams {
-            self.write(stream, 0, &beginning)?;
-        }
         match &self.graphs {
             None => self.launch_loop(words.len(), passes, silent)?,
-            Some([without, with]) => {
+            Some(graphs) => {
+                let mut beginning = [0; RUN_WORDS];
+                beginning[S_INPUTS] = words.len() as i32;
+                let mut place = self.streams.slice_mut(..RUN_WORDS);
+                device.stream.memcpy_htod(&beginning, &mut place)?;
                 for pass in 0..passes {
-                    let graph = if pass < silent { without } else { with };
-                    graph.launch()?;
+                    // Without logits first, then with them.
+                    graphs[usize::from(pass >= silent)].launch()?;
                 }
             }
         }
-        (0..self.plan.streams)
-            .map(|stream| self.chosen(stream))
-            .collect()
+        self.chosen(passes + 1)
     }
 
-    /// What a stream chose in the last run.
-    fn chosen(&self, stream: usize) -> Result<Chosen, CudaError> {
-        let state = self.read(stream, 0..RUN_WORDS)?;
-        if state[S_ERROR] as u32 == ERROR_BARRIER {
-            return Err(CudaError::Barrier);
-        }
-        let n = state[S_CHOSEN] as usize;
-        let at = stream * CAPACITY..stream * CAPACITY + n;
-        if n == 0 {
-            return Ok(Chosen::default());
-        }
-        let mut tokens = vec![0; n];
-        let mut cycles = vec![0; n];
+    /// What the streams chose in the last run: rows of `capacity` words, of which the
+    /// first is a count.
+    fn chosen(&self, capacity: usize) -> Result<Vec<Chosen>, CudaError> {
         let queue = &self.device.stream;
-        queue.memcpy_dtoh(&self.output.slice(at.clone()), &mut tokens)?;
-        queue.memcpy_dtoh(&self.clocks.slice(at), &mut cycles)?;
+        let all = self.plan.streams * capacity;
+        let output: Vec<i32> = queue.clone_dtoh(&self.output.slice(..all))?;
+        let clocks: Vec<u32> = queue.clone_dtoh(&self.clocks.slice(..all))?;
         queue.synchronize()?;
-        Ok(Chosen {
-            tokens: tokens.into_iter().map(|token: i32| token as u32).collect(),
-            cycles,
-        })
+        let rows = output
+            .chunks_exact(capacity)
+            .zip(clocks.chunks_exact(capacity));
+        let chosen = |(tokens, cycles): (&[i32], &[u32])| {
+            if tokens[0] == UNFINISHED {
+                return Err(CudaError::Barrier);
+            }
+            let found = 1..1 + tokens[0] as usize;
+            Ok(Chosen {
+                tokens: tokens[found.clone()].iter().map(|&t| t as u32).collect(),
+                cycles: cycles[found].to_vec(),
+            })
+        };
+        rows.map(chosen).collect()
     }
 
     /// Logits of a stream's last pass that had them.
@@ -241,7 +243,7 @@ impl Engine {
             inputs as i32,
             passes as i32,
             silent as i32,
-            CAPACITY as i32,
+            passes as i32 + 1,
         ];
         let mut launch = device.stream.launch_builder(kernel);
         launch

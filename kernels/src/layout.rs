@@ -157,16 +157,16 @@ fields! {
     S_ARRIVED: 1,
     /// Barriers passed.
     S_GENERATION: 1,
-    /// What went wrong: [`ERROR_BARRIER`] or 0.
-    S_ERROR: 1,
     /// Whether the stop token was chosen (graphs).
     S_STOPPED: 1,
     /// Passes made (graphs).
     S_PASS: 1,
     /// Tokens that the host gave (graphs).
     S_INPUTS: 1,
-    /// Tokens chosen.
+    /// Tokens chosen (graphs).
     S_CHOSEN: 1,
+    /// Two running choices of 64 bits.
+    S_BEST: 4,
     /// The last choice.
     S_TOKEN: 1,
     /// Position of the next token.
@@ -189,16 +189,15 @@ fields! {
     S_STOP: 1,
     /// The restart token or [`NO_TOKEN`].
     S_RESTART: 1,
-    /// Two running choices of 64 bits.
-    S_BEST: 4,
 }
 
-/// The words of a stream that every launch begins with, all zero but for the inputs.
-pub const RUN_WORDS: usize = S_TOKEN;
+/// The words of a stream that a graph's run begins with, all zero but for the inputs.
+pub const RUN_WORDS: usize = S_BEST;
 /// No token at all.
 pub const NO_TOKEN: i32 = -1;
-/// A block waited in vain for the others of its team.
-pub const ERROR_BARRIER: u32 = 1;
+/// In place of the count of a stream's choices: the kernel did not come to its end,
+/// because a block waited in vain for the others of its team.
+pub const UNFINISHED: i32 = -1;
 /// The scratch memory is in shared memory: for teams of one block.
 pub const PLACE_SCRATCH: i32 = 1;
 /// The program is copied to shared memory.
@@ -210,7 +209,7 @@ const _: () = assert!(S_BEST.is_multiple_of(2), "64 bits want an even place");
 
 /// Single numbers that the kernels need.
 pub const NUMBERS: &[(&str, i64)] = &[
-    ("ERROR_BARRIER", ERROR_BARRIER as i64),
+    ("UNFINISHED", UNFINISHED as i64),
     ("PLACE_SCRATCH", PLACE_SCRATCH as i64),
     ("PLACE_PROGRAM", PLACE_PROGRAM as i64),
     ("MAX_THREADS", MAX_THREADS as i64),

@@ -271,6 +271,10 @@ pub struct CompareArgs {
         default_value = "sim,twin,serial,cuda,cpu"
     )]
     pub backends: Vec<String>,
+    /// Cores to simulate, by lanes or board [default: the one of --lanes or --board]
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(cores::lanes().chain(cores::boards())))]
+    pub cores: Vec<String>,
     /// Streams of the batched rows [default: 2 for each of the GPU's multiprocessors]
     #[arg(long, value_name = "N")]
     pub streams: Option<usize>,

@@ -32,6 +32,8 @@ use std::time::{Duration, Instant};
 
 /// Streams that a multiprocessor gets when nothing is said about batches.
 const STREAMS_A_MULTIPROCESSOR: usize = 2;
+/// A run that is shorter is repeated until it has taken this long.
+const RUN_TIME: Duration = Duration::from_millis(50);
 /// Hexadecimal digits of a hash that are shown.
 const HASH_DIGITS: usize = 16;
 
@@ -49,13 +51,24 @@ pub enum CompareError {
     NoPrompt,
 }
 
+/// A core to simulate.
+#[derive(Clone, Debug)]
+pub struct Core {
+    /// Its name: a number of lanes or a board.
+    pub name: String,
+    /// What it is.
+    pub shape: CoreShape,
+    /// The model compiled for it, or why it does not fit.
+    pub image: Result<Image, String>,
+}
+
 /// What is to be compared, and how.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// The model.
     pub image: &'a Image,
-    /// Cores to simulate, by name, with the image compiled for each.
-    pub cores: &'a [(String, CoreShape, Image)],
+    /// Cores to simulate.
+    pub cores: &'a [Core],
     /// Backends that are wanted.
     pub kinds: &'a [Kind],
     /// Tokens to begin with.
@@ -207,9 +220,7 @@ impl Comparison {
     /// The first row whose tokens are not the reference's, in a sentence.
     pub fn difference(&self) -> Option<String> {
         self.rows.iter().find_map(|row| match &row.result {
-            Outcome::Differs(what) => {
-                Some(format!("{} ({}): {what}", row.backend, row.variant))
-            }
+            Outcome::Differs(what) => Some(format!("{} ({}): {what}", row.backend, row.variant)),
             _ => None,
         })
     }
@@ -233,9 +244,7 @@ pub fn compare(
         last,
     };
     progress("cpu");
-    let expected = bench
-        .tokens_of_seed(0)
-        .map_err(CompareError::Reference)?;
+    let expected = bench.tokens_of_seed(0).map_err(CompareError::Reference)?;
     let mut rows = vec![];
     for &kind in request.kinds {
         progress(kind.name());
@@ -246,9 +255,7 @@ pub fn compare(
             }
             Kind::Sim => rows.extend(request.cores.iter().map(|core| bench.sim(core, &expected))),
             Kind::Cuda => rows.extend(bench.cuda(&expected, &mut progress)),
-            Kind::Reference | Kind::Twin | Kind::Serial => {
-                rows.push(bench.other(kind, &expected))
-            }
+            Kind::Reference | Kind::Twin | Kind::Serial => rows.push(bench.other(kind, &expected)),
         }
     }
     let image = request.image;
@@ -259,9 +266,9 @@ pub fn compare(
         sinks: image.sinks(),
         prompt_tokens: request.prompt.len(),
         sampled: request.gumbel.is_some(),
-        seed: request.gumbel.map_or(0, |g| {
-            u64::from(g.key.k0) | u64::from(g.key.k1) << 32
-        }),
+        seed: request
+            .gumbel
+            .map_or(0, |g| u64::from(g.key.k0) | u64::from(g.key.k1) << 32),
         tokens: request.tokens,
         runs: request.runs,
         processor: host::processor(),
@@ -290,6 +297,8 @@ struct Runs {
     single: Vec<f64>,
     first_token: Option<Duration>,
     cycles_per_token: Option<f64>,
+    /// Cycles of the prompt and the first token.
+    first_cycles: Option<f64>,
     /// Cycles of single tokens.
     cycles: Vec<f64>,
 }
@@ -388,11 +397,14 @@ impl Bench<'_> {
         let mut engines = (0..cores)
             .map(|_| self.engine())
             .collect::<Result<Vec<_>, _>>()?;
-        let mut joules = meter.start();
-        for run in 0..=self.request.runs {
-            if run == 1 {
-                joules = meter.start();
-            }
+        // Threads are made once a run, so each makes its stream often enough.
+        let once = Instant::now();
+        let mut tokens = vec![];
+        self.run_engine(&mut engines[0], self.gumbel(0), &mut tokens)?;
+        let once = once.elapsed().as_secs_f64().max(1e-9);
+        let repeats = (RUN_TIME.as_secs_f64() / once).ceil() as usize;
+        let all = cores * repeats * self.request.tokens;
+        let energy = self.timed(&mut runs, meter, all, |runs| {
             let start = Barrier::new(cores);
             let spans = std::thread::scope(|scope| {
                 let threads: Vec<_> = engines
@@ -404,7 +416,9 @@ impl Bench<'_> {
                             let mut tokens = Vec::with_capacity(self.request.tokens);
                             start.wait();
                             let begin = Instant::now();
-                            self.run_engine(engine, self.gumbel(n), &mut tokens)?;
+                            for _ in 0..repeats {
+                                self.run_engine(engine, self.gumbel(n), &mut tokens)?;
+                            }
                             Ok((begin, Instant::now(), tokens))
                         })
                     })
@@ -416,30 +430,29 @@ impl Bench<'_> {
             })?;
             let begin = spans.iter().map(|span| span.0).min();
             let end = spans.iter().map(|span| span.1).max();
-            let (Some(begin), Some(end)) = (begin, end) else {
-                continue;
-            };
-            let all = (cores * self.request.tokens) as f64;
-            if run > 0 {
-                runs.rates.push(all / (end - begin).as_secs_f64());
-            }
             runs.tokens = spans.into_iter().next().map(|s| s.2).unwrap_or_default();
-        }
-        let tokens = cores * self.request.tokens * self.request.runs;
-        Ok((runs, meter.energy(&joules, tokens)))
+            Ok(begin.zip(end).map_or(Duration::ZERO, |(a, b)| b - a))
+        })?;
+        Ok((runs, energy))
     }
 
     /// A core in simulation: cycles are exact, and seconds need a clock.
-    fn sim(&self, core: &(String, CoreShape, Image), expected: &[u32]) -> Row {
-        let (name, shape, image) = core;
-        let row = row(Kind::Sim, name, format!("simulated core, {} lanes", shape.lanes()));
-        let meter = Meter::None("a simulated core uses none");
+    fn sim(&self, core: &Core, expected: &[u32]) -> Row {
+        let lanes = core.shape.lanes();
+        let row = row(
+            Kind::Sim,
+            &core.name,
+            format!("simulated core, {lanes} lanes"),
+        );
+        let image = match &core.image {
+            Ok(image) => image,
+            Err(why) => return row.could_not_run(why),
+        };
         let measured = self
-            .open(Kind::Sim, image, Some(shape))
-            .and_then(|mut backend| self.cycles(backend.as_mut(), &meter));
-        row.finish(measured, expected, |runs, _| {
-            self.derived(runs)
-        })
+            .open(Kind::Sim, image, Some(&core.shape))
+            .and_then(|mut backend| self.stepped(backend.as_mut()))
+            .map(|runs| (runs, Energy::unknown("a simulated core uses none")));
+        row.finish(measured, expected, |runs, _| self.derived(runs))
     }
 
     fn derived(&self, runs: &Runs) -> Figures {
@@ -461,6 +474,10 @@ impl Bench<'_> {
         };
         Figures {
             tokens_per_second: rate.and_then(|rate| Spread::of(vec![rate])),
+            first_token_us: runs
+                .first_cycles
+                .zip(clock)
+                .map(|(c, clock)| 1e6 * c / clock),
             token_us_p50: seconds(0.5),
             token_us_p99: seconds(0.99),
             token_clock: "the core's cycle counter",
@@ -480,10 +497,16 @@ impl Bench<'_> {
     /// Any backend that has no rows of its own kind.
     fn other(&self, kind: Kind, expected: &[u32]) -> Row {
         let row = row(kind, "", kind.name().into());
+        let opened = self.open(kind, self.request.image, None);
+        if kind == Kind::Twin {
+            // Its core is a simulated one: its cycles count, its seconds do not.
+            let measured = opened
+                .and_then(|mut backend| self.stepped(backend.as_mut()))
+                .map(|runs| (runs, Energy::unknown("a simulated core uses none")));
+            return row.finish(measured, expected, |runs, _| self.derived(runs));
+        }
         let meter = Meter::None("no meter reads this device");
-        let measured = self
-            .open(kind, self.request.image, None)
-            .and_then(|mut backend| self.runs(backend.as_mut(), &meter));
+        let measured = opened.and_then(|mut backend| self.runs(backend.as_mut(), &meter));
         row.finish(measured, expected, |runs, energy| Figures {
             evidence: Evidence::Measured,
             ..figures(runs, energy)
@@ -507,31 +530,41 @@ impl Bench<'_> {
     fn runs(&self, backend: &mut dyn Backend, meter: &Meter) -> Result<(Runs, Energy), Boxed> {
         let n = self.request.tokens;
         let mut runs = self.stepped(backend)?;
-        let mut joules = meter.start();
-        for run in 0..=self.request.runs {
-            if run == 1 {
-                joules = meter.start();
-            }
+        let energy = self.timed(&mut runs, meter, n, |runs| {
             backend.reset()?;
             backend.prefill(self.silent)?;
-            let mut tokens = Vec::with_capacity(n);
+            runs.tokens.clear();
             let start = Instant::now();
             backend.run(self.last, n, &mut |token| {
-                tokens.push(token);
+                runs.tokens.push(token);
                 ControlFlow::Continue(())
             })?;
-            if run > 0 {
-                runs.rates.push(n as f64 / start.elapsed().as_secs_f64());
-            }
-            runs.tokens = tokens;
-        }
-        Ok((runs, meter.energy(&joules, n * self.request.runs)))
+            Ok(start.elapsed())
+        })?;
+        Ok((runs, energy))
     }
 
-    /// One run, counted in cycles token by token.
-    fn cycles(&self, backend: &mut dyn Backend, meter: &Meter) -> Result<(Runs, Energy), Boxed> {
-        let runs = self.stepped(backend)?;
-        Ok((runs, meter.energy(&None, 1)))
+    /// Runs of so many tokens, which tell how long they took: one that warms up and
+    /// says how often each of the others is to be repeated, and those that count.
+    fn timed(
+        &self,
+        runs: &mut Runs,
+        meter: &Meter,
+        tokens: usize,
+        mut run: impl FnMut(&mut Runs) -> Result<Duration, Boxed>,
+    ) -> Result<Energy, Boxed> {
+        let warm = run(runs)?.as_secs_f64().max(1e-9);
+        let repeats = (RUN_TIME.as_secs_f64() / warm).ceil() as usize;
+        let joules = meter.start();
+        for _ in 0..self.request.runs {
+            let mut time = Duration::ZERO;
+            for _ in 0..repeats {
+                time += run(runs)?;
+            }
+            runs.rates
+                .push((repeats * tokens) as f64 / time.as_secs_f64());
+        }
+        Ok(meter.energy(&joules, self.request.runs * repeats * tokens))
     }
 
     /// A token at a time.
@@ -541,27 +574,31 @@ impl Bench<'_> {
         backend.prefill(self.silent)?;
         backend.step(self.last)?;
 
-        let start = Instant::now();
         backend.reset()?;
-        backend.prefill(self.silent)?;
         backend.clear_counters()?;
+        let start = Instant::now();
+        backend.prefill(self.silent)?;
         let mut token = self.last;
-        let mut before = 0;
-        let mut step_start = start;
-        for _ in 0..self.request.tokens {
+        let cycles = |backend: &mut dyn Backend| -> Result<_, Boxed> {
+            Ok(backend.counters()?.map_or(0, |counters| counters.cycles))
+        };
+        let mut before = cycles(backend)?;
+        for n in 0..self.request.tokens {
+            let step = Instant::now();
             token = backend.step(token)?;
-            let now = Instant::now();
-            runs.first_token.get_or_insert(now - start);
-            if step_start != start {
-                runs.single.push((now - step_start).as_secs_f64());
+            let time = step.elapsed();
+            let after = cycles(backend)?;
+            if n == 0 {
+                runs.first_token = Some(start.elapsed());
+                runs.first_cycles = (after > 0).then_some(after as f64);
+            } else {
+                runs.single.push(time.as_secs_f64());
             }
-            step_start = now;
+            if after > 0 {
+                runs.cycles.push((after - before) as f64);
+            }
+            before = after;
             runs.tokens.push(token);
-            if let Some(counters) = backend.counters()? {
-                runs.cycles.push((counters.cycles - before) as f64);
-                before = counters.cycles;
-                step_start = Instant::now();
-            }
         }
         runs.cycles_per_token = mean(&runs.cycles);
         Ok(runs)
@@ -616,9 +653,7 @@ impl Bench<'_> {
         *chosen = Some(plan);
         let mut engine = Engine::new(device.clone(), program, plan)?;
         for stream in 0..streams {
-            let Choice {
-                stop, restart, ..
-            } = self.choice();
+            let Choice { stop, restart, .. } = self.choice();
             let gumbel = self.gumbel(stream);
             let choice = engine::Choice {
                 gumbel,
@@ -645,30 +680,21 @@ impl Bench<'_> {
             }
         }
 
-        let mut joules = meter.start();
         let mut all = vec![];
-        for run in 0..=self.request.runs {
-            if run == 1 {
-                joules = meter.start();
-            }
+        let energy = self.timed(&mut runs, meter, streams * n, |runs| {
             self.prepare(&mut engine)?;
             let start = Instant::now();
             all = self.tokens(&mut engine)?;
-            let seconds = start.elapsed().as_secs_f64();
-            if run > 0 {
-                runs.rates.push((streams * n) as f64 / seconds);
-            }
-            let cycles = &all[0].cycles;
-            runs.cycles = cycles.iter().map(|&c| f64::from(c)).collect();
+            let time = start.elapsed();
             if mode != Mode::Graph {
                 // The counter counts the loop; its seconds are the loop's.
-                let sum: f64 = runs.cycles.iter().sum();
-                let second = |cycles: &f64| cycles * seconds / sum.max(1.0);
-                runs.single = runs.cycles.iter().map(second).collect();
+                runs.cycles = all[0].cycles.iter().map(|&c| f64::from(c)).collect();
+                let second = time.as_secs_f64() / runs.cycles.iter().sum::<f64>().max(1.0);
+                runs.single = runs.cycles.iter().map(|cycles| cycles * second).collect();
                 runs.cycles_per_token = mean(&runs.cycles);
             }
-        }
-        let energy = meter.energy(&joules, streams * n * self.request.runs);
+            Ok(time)
+        })?;
         for (stream, chosen) in all.iter().enumerate().skip(1) {
             if chosen.tokens != self.tokens_of_seed(stream)? {
                 runs.tokens = chosen.tokens.clone();
@@ -736,9 +762,12 @@ fn gpu_figures(
         max: spread.max / streams as f64,
     };
     let plan = plan.map_or(String::new(), |plan| {
-        format!("{} blocks of {} threads a stream, ", plan.blocks, plan.threads)
+        format!(
+            "{} blocks of {} threads a stream, ",
+            plan.blocks, plan.threads
+        )
     });
-    Figures {
+    let figures = Figures {
         tokens_per_second: rates.map(per_stream),
         aggregate_tokens_per_second: rates.filter(|_| batched),
         streams,
@@ -747,13 +776,23 @@ fn gpu_figures(
         } else {
             "the multiprocessor's counter"
         },
-        evidence: if device.name().contains("no GPU") {
-            Evidence::Emulated
-        } else {
-            Evidence::Measured
-        },
+        evidence: Evidence::Measured,
         detail: format!("{plan}code from {}", device.code()),
         ..figures(runs, energy)
+    };
+    if !device.is_emulated() {
+        return figures;
+    }
+    Figures {
+        tokens_per_second: None,
+        aggregate_tokens_per_second: None,
+        first_token_us: None,
+        token_us_p50: None,
+        token_us_p99: None,
+        cycles_per_token: None,
+        energy: Energy::unknown("an interpreter ran the kernels"),
+        evidence: Evidence::Emulated,
+        ..figures
     }
 }
 
@@ -832,10 +871,7 @@ fn first_difference(tokens: &[u32], expected: &[u32]) -> Option<String> {
     }
     let at = tokens.iter().zip(expected).position(|(a, b)| a != b);
     Some(match at {
-        Some(at) => format!(
-            "token {at} is {}, but {} on cpu",
-            tokens[at], expected[at]
-        ),
+        Some(at) => format!("token {at} is {}, but {} on cpu", tokens[at], expected[at]),
         None => format!("{} tokens, but {} on cpu", tokens.len(), expected.len()),
     })
 }
@@ -852,7 +888,9 @@ fn mean(values: &[f64]) -> Option<f64> {
 
 fn hash(tokens: &[u32]) -> String {
     let mut sha = Sha256::new();
-    tokens.iter().for_each(|token| sha.update(token.to_le_bytes()));
+    tokens
+        .iter()
+        .for_each(|token| sha.update(token.to_le_bytes()));
     let mut text: String = sha.finalize().iter().map(|b| format!("{b:02x}")).collect();
     text.truncate(HASH_DIGITS);
     text

@@ -417,6 +417,16 @@ impl<'a> Reader<'a> {
         }
         let (name, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
         let parts: Vec<&str> = name.split('.').collect();
+        // A float taken for an integer would be worse than a refusal.
+        if parts
+            .iter()
+            .any(|part| matches!(*part, "f16" | "f32" | "f64"))
+        {
+            return Err(error(
+                at,
+                format!("the operation {name}: there are no floats here"),
+            ));
+        }
         let mut types = parts[1..].iter().filter_map(|p| Type::parse(p));
         let ty = types.next().unwrap_or(Type::U32);
         let ty2 = types.next().unwrap_or(ty);

@@ -242,9 +242,9 @@ pub fn odd_shapes() -> Vec<Case> {
         Shape {
             layers: 2,
             hidden: 301,
-            heads: 2,
+            heads: 4,
             kv_heads: 2,
-            head_size: 64,
+            head_size: 32,
             vocab: 33,
             ..shape.clone()
         },

@@ -4,7 +4,8 @@ use crate::args::CompareArgs;
 use crate::output::{self, Failure, Outcome};
 use crate::setup::{self, Setup};
 use annulus_runtime::backend::Kind;
-use annulus_runtime::compare::{compare, draw, markdown, Comparison, Request};
+use annulus_runtime::compare::{compare, draw, markdown, Comparison, Core, Request};
+use annulus_runtime::cores;
 use std::path::Path;
 
 pub fn run(args: &CompareArgs) -> Outcome {
@@ -17,11 +18,7 @@ pub fn run(args: &CompareArgs) -> Outcome {
     let prompt = setup.prompt(&args.stream)?;
     let sampling = args.stream.sampling();
     let gumbel = sampling.gumbel(&setup.image).map_err(Failure::new)?;
-    let core = &args.model.core;
-    let name = core.board.clone().unwrap_or_else(|| {
-        format!("{} lanes", setup.core.lanes())
-    });
-    let cores = [(name, setup.core, setup.image.clone())];
+    let cores = cores_of(args, &setup);
     let bar = output::spinner();
     let comparison = compare(
         &Request {
@@ -60,11 +57,41 @@ pub fn run(args: &CompareArgs) -> Outcome {
     }
 }
 
+/// The cores to simulate: those that `--cores` names, else the model's.
+fn cores_of(args: &CompareArgs, setup: &Setup) -> Vec<Core> {
+    let model = &args.model;
+    if args.cores.is_empty() {
+        let lanes = format!("{} lanes", setup.core.lanes());
+        return vec![Core {
+            name: model.core.board.clone().unwrap_or(lanes),
+            shape: setup.core,
+            image: Ok(setup.image.clone()),
+        }];
+    }
+    let shapes = args
+        .cores
+        .iter()
+        .filter_map(|name| Some((name, cores::named(name)?)));
+    shapes
+        .map(|(name, shape)| Core {
+            name: name.clone(),
+            shape,
+            image: setup
+                .opened
+                .image(
+                    &shape,
+                    Some(setup.image.window()),
+                    Some(setup.image.sinks()),
+                )
+                .map_err(|error| error.to_string()),
+        })
+        .collect()
+}
+
 /// One file with all there is: the table for people, the figures for programs.
 fn report(path: &Path, table: &str, comparison: &Comparison) -> Outcome {
     let json = serde_json::to_string_pretty(comparison).map_err(Failure::new)?;
     let text = format!("# annulus compare\n\n{table}\n```json\n{json}\n```\n");
-    std::fs::write(path, text).map_err(|error| {
-        Failure::Verdict(format!("cannot write {}: {error}", path.display()))
-    })
+    std::fs::write(path, text)
+        .map_err(|error| Failure::Verdict(format!("cannot write {}: {error}", path.display())))
 }

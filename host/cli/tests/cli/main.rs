@@ -1,6 +1,8 @@
 //! The real program, as scripts and people call it.
 
 mod bench;
+mod compare;
+mod cuda;
 mod errors;
 mod fetch;
 mod guide;

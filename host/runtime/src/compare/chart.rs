@@ -125,7 +125,10 @@ fn plot(
     let rows = bars.len() as f64;
     let mut chart = ChartBuilder::on(&root)
         .caption(
-            format!("{}: the same {} tokens", comparison.model, comparison.tokens),
+            format!(
+                "{}: the same {} tokens",
+                comparison.model, comparison.tokens
+            ),
             ("sans-serif", 18),
         )
         .margin(14)
