@@ -3,7 +3,7 @@
 //! [`models`] opens a model and compiles it into an image, [`backend`] opens what
 //! the image runs on, and the rest is what can be done with both: write text
 //! ([`generate`]), prove backends equal ([`lockstep`]), count cycles ([`bench`]),
-//! measure quality ([`eval`]).
+//! measure quality ([`eval`]), and all of these for many cores ([`explore`]).
 
 pub mod backend;
 pub mod bench;
@@ -11,6 +11,7 @@ pub mod cores;
 pub mod cpu;
 pub mod driver;
 pub mod eval;
+pub mod explore;
 pub mod fetch;
 pub mod generate;
 pub mod lockstep;
@@ -20,3 +21,4 @@ pub mod text;
 
 pub use annulus_contract::shape::CoreShape;
 pub use annulus_model::image::{Image, Summary};
+pub use annulus_model::quantize::Rotation;
