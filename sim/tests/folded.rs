@@ -8,7 +8,7 @@ use annulus_contract::shape::{self, CoreShape};
 use annulus_model::compile::compile;
 use annulus_model::image::Image;
 use annulus_model::quant::QuantModel;
-use annulus_model::quantize::{quantize, Calibration};
+use annulus_model::quantize::{quantize, Calibration, Rotation};
 use annulus_model::random::{Rng, Shape};
 use annulus_model::reference::Reference;
 use annulus_model::sampler::Sampler;
@@ -280,6 +280,7 @@ fn the_shipped_model() {
             bos: 26,
             ends: &[26],
         },
+        Rotation::None,
     )
     .expect("finite");
     for shape in [preset(), shape::of_board("pico-ice").expect("a board")] {

@@ -46,6 +46,8 @@ pub enum Command {
     Compare(CompareArgs),
     /// Measure a model's perplexity in float32 and in integers on a text
     Eval(EvalArgs),
+    /// Sweep cores, windows and sinks: accuracy, bytes on chip, cycles a token
+    Explore(ExploreArgs),
     /// Show a model's sizes and formats, and which cores it fits
     Inspect(InspectArgs),
     /// Quantize and compile a model into an image
@@ -56,7 +58,7 @@ pub enum Command {
     Selftest(SelftestArgs),
     /// Switch on the digital twin of a pico-ice, and keep it on until interrupted
     Twin(TwinArgs),
-    /// Download a model from the public hub, with checksums
+    /// Download a model or a text from its public home, with checksums
     Fetch(FetchArgs),
     /// List boards (arrives with the firmware)
     Devices,
@@ -67,13 +69,17 @@ pub enum Command {
 /// Which model, compiled how.
 #[derive(Args)]
 pub struct ModelArgs {
-    /// A model: `names` (ships with annulus), `stories260K` (after `annulus fetch`), or the path
-    /// of an Annulus image, a llama2.c .bin or a microGPT .json
+    /// A model: `names` or `shakespeare` (ship with annulus), `stories260K` (after `annulus fetch`),
+    /// or the path of an Annulus image, a llama2.c .bin, a microGPT .json or a folder with
+    /// config.json and model.safetensors (Llama or Mistral)
     #[arg(long, value_name = "M")]
     pub model: PathBuf,
     /// Tokenizer of a llama2.c checkpoint [default: the tok*.bin beside it]
     #[arg(long, value_name = "T")]
     pub tokenizer: Option<PathBuf>,
+    /// Quantize without the Hadamard rotation, which the 8-lane cores leave out
+    #[arg(long)]
+    pub no_hadamard: bool,
     /// Which core
     #[command(flatten)]
     pub core: CoreArgs,
@@ -301,17 +307,84 @@ pub struct CompareArgs {
 Documents are separated by <|endoftext|> (models of letters: one a line); each starts a stream.
 
 Example:
-  annulus eval --model stories260K --text stories.txt --window 128 --tokens 20000")]
+  annulus eval --model stories260K --text stories.txt --window 128 --tokens 20000
+  annulus eval --model shakespeare --text tinyshakespeare --last 10%
+  annulus eval --model shakespeare --text tinyshakespeare --last 10% --passes 9")]
 pub struct EvalArgs {
     /// Which model
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The text to predict
+    /// The text to predict: a file, or `tinyshakespeare` (after `annulus fetch`)
     #[arg(long, value_name = "FILE")]
     pub text: PathBuf,
+    /// The last part of the text only, by its bytes
+    #[arg(long, value_name = "PERCENT", default_value = "100%", hide_default_value = true, value_parser = percent)]
+    pub last: f64,
     /// Tokens to predict at most [default: all]
     #[arg(long, value_name = "N")]
     pub tokens: Option<usize>,
+    /// Read the text K times as one stream that never restarts, and tell the loss of each time
+    #[arg(long, value_name = "K", conflicts_with = "tokens", value_parser = clap::value_parser!(u16).range(1..))]
+    pub passes: Option<u16>,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `explore`.
+#[derive(Args)]
+#[command(after_help = "\
+Every core with every window and every number of sinks. Cycles are of a token with the ring full:
+from the cycle model, or counted by the simulated core where it has 8 lanes. Cores without the
+Hadamard rotation run the model quantized without it. A star (in the plot a full dot) marks what
+no other line beats in lanes, bytes, cycles and loss. A rate is cycles at the clock that you
+state; it is not measured.
+
+Examples:
+  annulus explore --model shakespeare --text tinyshakespeare --last 10% --svg space.svg
+  annulus explore --model stories260K --text stories.txt --cores 16,64,ulx3s --windows 32,128,512")]
+pub struct ExploreArgs {
+    /// A model, as for the other commands
+    #[arg(long, value_name = "M")]
+    pub model: PathBuf,
+    /// Tokenizer of a llama2.c checkpoint [default: the tok*.bin beside it]
+    #[arg(long, value_name = "T")]
+    pub tokenizer: Option<PathBuf>,
+    /// The text to predict: a file, or `tinyshakespeare` (after `annulus fetch`)
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// The last part of the text only, by its bytes
+    #[arg(long, value_name = "PERCENT", default_value = "100%", hide_default_value = true, value_parser = percent)]
+    pub last: f64,
+    /// Tokens to predict for each accuracy
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub tokens: usize,
+    /// Cores, by lanes or board
+    #[arg(long, value_name = "A,B,..", value_delimiter = ',', default_value = "8,16,48,64,128",
+        value_parser = PossibleValuesParser::new(cores::lanes().chain(cores::boards())))]
+    pub cores: Vec<String>,
+    /// Positions that attention looks back on
+    #[arg(
+        long,
+        value_name = "A,B,..",
+        value_delimiter = ',',
+        default_value = "16,32,64,128"
+    )]
+    pub windows: Vec<usize>,
+    /// Positions at a stream's start that stay in the window for ever
+    #[arg(
+        long,
+        value_name = "A,B,..",
+        value_delimiter = ',',
+        default_value = "0"
+    )]
+    pub sinks: Vec<usize>,
+    /// Clock to derive rates from, in MHz
+    #[arg(long, value_name = "MHZ", value_parser = positive)]
+    pub clock: Option<f64>,
+    /// Draw cycles against loss to a file
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -394,11 +467,11 @@ pub struct TwinArgs {
 /// Options of `fetch`.
 #[derive(Args)]
 #[command(after_help = "\
-Models are kept in $ANNULUS_CACHE/models, else in annulus/models in the user's cache folder. A
+Files are kept in $ANNULUS_CACHE/models, else in annulus/models in the user's cache folder. A
 download that broke goes on where it stopped. ANNULUS_HUB names another server with the same
 paths.")]
 pub struct FetchArgs {
-    /// The model: stories260K
+    /// stories260K (a model) or tinyshakespeare (a text)
     pub name: String,
     /// One JSON object instead of text
     #[arg(long)]

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod compare;
 pub mod eval;
+pub mod explore;
 pub mod fetch;
 pub mod generate;
 pub mod inspect;

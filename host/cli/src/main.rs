@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(&args),
         Command::Compare(args) => commands::compare::run(&args),
         Command::Eval(args) => commands::eval::run(&args),
+        Command::Explore(args) => commands::explore::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Quantize(args) => commands::quantize::run(&args),
         Command::Verilog(args) => commands::verilog::run(&args),

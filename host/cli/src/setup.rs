@@ -5,7 +5,7 @@ use crate::output::Failure;
 use annulus_runtime::backend::{self, Backend, Kind};
 use annulus_runtime::generate::prompt_tokens;
 use annulus_runtime::models::{self, Opened};
-use annulus_runtime::{cores, twin, CoreShape, Image};
+use annulus_runtime::{cores, twin, CoreShape, Image, Rotation};
 use std::path::Path;
 
 /// A model, the core it is for, and its image.
@@ -22,7 +22,13 @@ impl Setup {
     /// Open the model and compile it. Where no core is named and none of the backends
     /// has one, only what no core at all could run is refused.
     pub fn new(args: &ModelArgs, kinds: &[Kind]) -> Result<Self, Failure> {
-        let opened = models::open(&args.model, args.tokenizer.as_deref()).map_err(Failure::new)?;
+        let rotation = if args.no_hadamard {
+            Rotation::None
+        } else {
+            Rotation::Hadamard
+        };
+        let opened =
+            models::open(&args.model, args.tokenizer.as_deref(), rotation).map_err(Failure::new)?;
         let bounded = kinds.iter().any(|kind| kind.has_core());
         let core = named_core(&args.core)
             .or_else(|| twin::core(kinds))

@@ -5,6 +5,7 @@ use crate::float::{FloatState, StateError};
 use crate::model::Model;
 use crate::reference::Reference;
 use crate::tokenizer::{check_utf8, Tokenizer, TokenizerError};
+use serde::Serialize;
 use std::error::Error;
 use thiserror::Error;
 
@@ -182,6 +183,67 @@ pub fn evaluate(
         *mean /= tokens;
     }
     Ok(report)
+}
+
+/// One reading of a text that is read again and again.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pass {
+    /// Position of its first token in the stream, from 0.
+    pub from: u64,
+    /// Tokens predicted.
+    pub tokens: u64,
+    /// Mean negative log-likelihood of the integers, nats.
+    pub loss: f64,
+    /// The same of float32.
+    pub loss_f32: f64,
+}
+
+/// Reads a text `passes` times as one stream that is never restarted: what a model
+/// loses far from where it began. Documents follow one another as they are encoded.
+/// `progress` hears how many tokens are done, of how many.
+pub fn endure(
+    model: &Model,
+    engine: &mut dyn Engine,
+    text: &[u8],
+    (window, sinks): (usize, usize),
+    passes: usize,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Vec<Pass>, EvalError> {
+    let float = model
+        .float
+        .as_ref()
+        .ok_or_else(|| EvalError::NoFloat(model.name.clone()))?;
+    let tokens = documents(&model.tokenizer, text)?.concat();
+    let (Some(&first), true) = (tokens.first(), tokens.len() > 1) else {
+        return Err(EvalError::NoText);
+    };
+    // The token that starts streams stands before the first pass alone.
+    let text = &tokens[1..];
+    let total = passes * text.len();
+    let unit = f64::from(model.quant.logit_bits).exp2().recip();
+    let mut state = FloatState::new(float, window, sinks)?;
+    engine.restart().map_err(EvalError::Engine)?;
+    let mut previous = first;
+    let mut found = Vec::with_capacity(passes);
+    for pass in 0..passes {
+        let (mut loss, mut loss_f32) = (0.0, 0.0);
+        for (i, &token) in text.iter().enumerate() {
+            let logits = engine.step(previous).map_err(EvalError::Engine)?;
+            let ours = Prediction::new(logits.iter().map(|&l| f64::from(l) * unit));
+            let theirs = Prediction::new(state.step(previous)?.iter().map(|&l| f64::from(l)));
+            loss -= ours.log_p[token as usize];
+            loss_f32 -= theirs.log_p[token as usize];
+            previous = token;
+            progress(pass * text.len() + i + 1, total);
+        }
+        found.push(Pass {
+            from: (pass * text.len()) as u64,
+            tokens: text.len() as u64,
+            loss: loss / text.len() as f64,
+            loss_f32: loss_f32 / text.len() as f64,
+        });
+    }
+    Ok(found)
 }
 
 /// A distribution over the next token.

@@ -26,14 +26,26 @@ fn model() -> Model {
 #[test]
 fn it_fits_the_small_board_with_its_rings() {
     let model = model();
-    assert_eq!((model.name.as_str(), model.trained_window), ("shakespeare", 128));
+    assert_eq!(
+        (model.name.as_str(), model.trained_window),
+        ("shakespeare", 128)
+    );
     let board = of_board("pico-ice").unwrap();
     let image = compile(&model.quant, &board, model.trained_window, 0).unwrap();
     let summary = image.summary();
-    println!("{:#?}", (summary.parameters, &summary.bytes, &summary.needs));
+    println!(
+        "{:#?}",
+        (summary.parameters, &summary.bytes, &summary.needs)
+    );
     assert!(summary.parameters <= MOST_WEIGHTS, "{}", summary.parameters);
     for lanes in [8, 64] {
-        compile(&model.quant, &with_lanes(lanes).unwrap(), model.trained_window, 0).unwrap();
+        compile(
+            &model.quant,
+            &with_lanes(lanes).unwrap(),
+            model.trained_window,
+            0,
+        )
+        .unwrap();
     }
 }
 

@@ -1,8 +1,8 @@
 //! Quality: the fast engine against float32 on a text.
 
 use crate::cpu::{CpuEngine, EngineError};
-pub use annulus_model::eval::Report;
-use annulus_model::eval::{evaluate, Engine, EvalError};
+use annulus_model::eval::{self, evaluate, Engine, EvalError};
+pub use annulus_model::eval::{Pass, Report};
 use annulus_model::model::Model;
 use std::error::Error;
 
@@ -47,6 +47,29 @@ pub fn quality(
         text,
         (window, sinks),
         limit,
+        progress,
+    )?)
+}
+
+/// Measure a model on a text that is read `passes` times in one stream. `progress`
+/// hears how many tokens are done, of how many.
+///
+/// # Errors
+/// If the model has no float32 weights or the text no tokens.
+pub fn endurance(
+    model: &Model,
+    text: &[u8],
+    (window, sinks): (usize, usize),
+    passes: usize,
+    progress: impl FnMut(usize, usize),
+) -> Result<Vec<Pass>, QualityError> {
+    let mut engine = CpuEngine::new(&model.quant, window, sinks)?;
+    Ok(eval::endure(
+        model,
+        &mut engine,
+        text,
+        (window, sinks),
+        passes,
         progress,
     )?)
 }

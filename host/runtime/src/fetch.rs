@@ -1,4 +1,4 @@
-//! Models from the public hub: downloaded once, with checksums, and resumed where
+//! Models and texts from their public homes: downloaded once, with checksums, and resumed where
 //! a connection broke.
 
 use serde::Serialize;
@@ -9,56 +9,104 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where models come from when `ANNULUS_HUB` says nothing else.
+/// Where models live.
 const HUB: &str = "https://huggingface.co";
+/// Where texts live.
+const GITHUB: &str = "https://raw.githubusercontent.com";
 /// What an unfinished download is called: the file's name and this.
 const PART: &str = "part";
 
-/// A model on the hub.
+/// Something that can be fetched.
 #[derive(Debug)]
-pub struct RemoteModel {
+pub struct Remote {
     /// What to ask for.
     pub name: &'static str,
     /// What it is and whose, in a line.
     pub about: &'static str,
-    /// Folder on the hub.
+    /// What it is for.
+    pub kind: Kind,
+    /// Its home, when `ANNULUS_HUB` names no other.
+    home: &'static str,
+    /// Folder there.
     folder: &'static str,
-    /// The checkpoint first.
-    files: [RemoteFile; 2],
+    /// Of a model, the checkpoint first.
+    files: &'static [RemoteFile],
+}
+
+/// What something that is fetched is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// To be run.
+    Model,
+    /// To be predicted.
+    Text,
 }
 
 /// A file whose contents are known beforehand.
 #[derive(Debug)]
 struct RemoteFile {
+    /// What it is called here.
     name: &'static str,
+    /// What it is called there.
+    source: &'static str,
     size: u64,
     sha256: &'static str,
 }
 
-/// The models that can be fetched.
-pub const MODELS: [RemoteModel; 1] = [RemoteModel {
-    name: "stories260K",
-    about: "writes children's stories; 260,032 parameters, by Andrej Karpathy, MIT",
-    folder: "karpathy/tinyllamas/resolve/main/stories260K",
-    files: [
-        RemoteFile {
-            name: "stories260K.bin",
-            size: 1_056_540,
-            sha256: "b0a507e7ad0f626624f17112325e66691f9076d622e1d3274d103d00299f2696",
-        },
-        RemoteFile {
-            name: "tok512.bin",
-            size: 6_227,
-            sha256: "037cb335abb25d1fa9e8ecae30ed2a3a8ace9302862ebcdc05d51a6bbb10c312",
-        },
-    ],
-}];
+/// All that can be fetched.
+pub static REMOTES: [Remote; 2] = [
+    Remote {
+        name: "stories260K",
+        about: "writes children's stories; 260,032 parameters, by Andrej Karpathy, MIT",
+        kind: Kind::Model,
+        home: HUB,
+        folder: "karpathy/tinyllamas/resolve/main/stories260K",
+        files: &[
+            RemoteFile {
+                name: "stories260K.bin",
+                source: "stories260K.bin",
+                size: 1_056_540,
+                sha256: "b0a507e7ad0f626624f17112325e66691f9076d622e1d3274d103d00299f2696",
+            },
+            RemoteFile {
+                name: "tok512.bin",
+                source: "tok512.bin",
+                size: 6_227,
+                sha256: "037cb335abb25d1fa9e8ecae30ed2a3a8ace9302862ebcdc05d51a6bbb10c312",
+            },
+        ],
+    },
+    Remote {
+        name: "tinyshakespeare",
+        about: "a million characters of Shakespeare, collected by Andrej Karpathy, public domain",
+        kind: Kind::Text,
+        home: GITHUB,
+        folder: "karpathy/char-rnn/master/data/tinyshakespeare",
+        files: &[RemoteFile {
+            name: "tinyshakespeare.txt",
+            source: "input.txt",
+            size: 1_115_394,
+            sha256: "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        }],
+    },
+];
 
-/// Why a model cannot be fetched.
+/// Their names, in words.
+fn names() -> String {
+    let names: Vec<&str> = REMOTES.iter().map(|remote| remote.name).collect();
+    names.join(" and ")
+}
+
+/// The models that can be fetched.
+pub fn models() -> impl Iterator<Item = &'static Remote> {
+    REMOTES.iter().filter(|r| r.kind == Kind::Model)
+}
+
+/// Why something cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// No such model.
-    #[error("there is no model {0:?} to fetch: there is {names}", names = MODELS.map(|m| m.name).join(", "))]
+    /// No such thing.
+    #[error("there is no {0:?} to fetch: there is {names}", names = names())]
     Unknown(String),
     /// The hub cannot be reached, or the connection broke.
     #[error("cannot fetch {url}: {error}; run the command again to go on where it stopped")]
@@ -119,23 +167,34 @@ pub struct Fetched {
     pub downloaded: u64,
 }
 
-/// The model of this name.
+/// What has this name.
 ///
 /// # Errors
-/// If there is none.
-pub fn named(name: &str) -> Result<&'static RemoteModel, FetchError> {
-    let found = MODELS.iter().find(|model| model.name == name);
+/// If there is nothing.
+pub fn named(name: &str) -> Result<&'static Remote, FetchError> {
+    let found = REMOTES.iter().find(|remote| remote.name == name);
     found.ok_or_else(|| FetchError::Unknown(name.into()))
 }
 
-/// Where fetched models are kept: `models` in the folder of all that is cached.
+/// The file of a text that is named as it is fetched; any other path is itself.
+pub fn text(path: &Path) -> PathBuf {
+    let named = REMOTES
+        .iter()
+        .find(|r| r.kind == Kind::Text && Path::new(r.name) == path);
+    named
+        .filter(|_| !path.exists())
+        .and_then(Remote::on_this_machine)
+        .unwrap_or_else(|| path.into())
+}
+
+/// Where what is fetched is kept: `models` in the folder of all that is cached.
 pub fn cache() -> PathBuf {
     annulus_sim::verilated::cache::folder().join("models")
 }
 
-impl RemoteModel {
-    /// The checkpoint, if it is there: in the cache, or in the folder that
-    /// `ANNULUS_DATA` names. Its tokenizer lies beside it.
+impl Remote {
+    /// The first file, if all are there: in the cache, or in the folder that
+    /// `ANNULUS_DATA` names. Of a model, its tokenizer lies beside it.
     pub fn on_this_machine(&self) -> Option<PathBuf> {
         let data = env::var_os("ANNULUS_DATA").map(PathBuf::from);
         let folders = [Some(cache().join(self.name)), data];
@@ -161,8 +220,8 @@ impl RemoteModel {
         &self,
         mut progress: impl FnMut(&str, u64, u64),
     ) -> Result<Vec<Fetched>, FetchError> {
-        let hub = env::var("ANNULUS_HUB").unwrap_or_else(|_| HUB.into());
-        let base = format!("{}/{}", hub.trim_end_matches('/'), self.folder);
+        let home = env::var("ANNULUS_HUB").unwrap_or_else(|_| self.home.into());
+        let base = format!("{}/{}", home.trim_end_matches('/'), self.folder);
         let folder = cache().join(self.name);
         fs::create_dir_all(&folder).map_err(write_error(&folder))?;
         let agent = ureq::Agent::config_builder()
@@ -174,7 +233,7 @@ impl RemoteModel {
         let download = |file: &RemoteFile| {
             let download = Download {
                 agent: &agent,
-                url: format!("{base}/{}", file.name),
+                url: format!("{base}/{}", file.source),
                 file,
                 folder: &folder,
             };

@@ -3,7 +3,8 @@
 //! [`models`] opens a model and compiles it into an image, [`backend`] opens what
 //! the image runs on, and the rest is what can be done with both: write text
 //! ([`generate`]), prove backends equal ([`lockstep`]), count cycles ([`bench`]),
-//! put all of them side by side ([`compare`]), measure quality ([`eval`]).
+//! put all of them side by side ([`compare`]), measure quality ([`eval`]), and explore
+//! all of these for many cores ([`explore`]).
 
 pub mod backend;
 pub mod bench;
@@ -12,6 +13,7 @@ pub mod cores;
 pub mod cpu;
 pub mod driver;
 pub mod eval;
+pub mod explore;
 pub mod fetch;
 pub mod flash;
 pub mod generate;
@@ -24,3 +26,4 @@ pub mod twin;
 
 pub use annulus_contract::shape::CoreShape;
 pub use annulus_model::image::{Image, Summary};
+pub use annulus_model::quantize::Rotation;

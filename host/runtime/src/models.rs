@@ -8,12 +8,57 @@ use annulus_model::compile::{compile, CompileError};
 use annulus_model::config::MAX_WINDOW;
 use annulus_model::image::{is_image, Image, ImageError};
 use annulus_model::model::{Model, ModelError};
+use annulus_model::quantize::Rotation;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Models inside this program: name and microGPT JSON.
-const SHIPPED: [(&str, &[u8]); 1] = [("names", include_bytes!("../../../models/names/names.json"))];
+/// A model inside this program.
+struct Shipped {
+    name: &'static str,
+    files: Files,
+}
+
+/// What a shipped model is made of.
+enum Files {
+    /// microGPT's JSON.
+    MicroGpt(&'static [u8]),
+    /// The model hub's layout, with characters for tokens.
+    Llama {
+        config: &'static [u8],
+        weights: &'static [u8],
+        characters: &'static [u8],
+    },
+}
+
+/// The models inside this program.
+const SHIPPED: [Shipped; 2] = [
+    Shipped {
+        name: "names",
+        files: Files::MicroGpt(include_bytes!("../../../models/names/names.json")),
+    },
+    Shipped {
+        name: "shakespeare",
+        files: Files::Llama {
+            config: include_bytes!("../../../models/shakespeare/config.json"),
+            weights: include_bytes!("../../../models/shakespeare/model.safetensors"),
+            characters: include_bytes!("../../../models/shakespeare/characters.json"),
+        },
+    },
+];
+
+impl Shipped {
+    fn open(&self) -> Result<Model, ModelError> {
+        match self.files {
+            Files::MicroGpt(json) => Model::from_microgpt(self.name, json),
+            Files::Llama {
+                config,
+                weights,
+                characters,
+            } => Model::from_llama(self.name, config, weights, characters),
+        }
+    }
+}
 
 /// Why a model cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +69,6 @@ pub enum OpenError {
     /// A model that can be downloaded and has not been.
     #[error("{0} is not on this machine yet: run `annulus fetch {0}`")]
     NotFetched(&'static str),
-    /// A folder, which may be a checkpoint of another kind.
-    #[error("{} is a folder: name a llama2.c .bin, a microGPT .json or an Annulus image", .0.display())]
-    Folder(PathBuf),
     /// A file cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Read {
@@ -43,6 +85,9 @@ pub enum OpenError {
         /// The fault.
         error: ImageError,
     },
+    /// An image, which is quantized already.
+    #[error("{}: an image is quantized already: quantize its checkpoint without the rotation", .0.display())]
+    Quantized(PathBuf),
     /// An image without a tokenizer.
     #[error("{}: the image holds no tokenizer: make it again with `annulus quantize`", .0.display())]
     NoTokenizer(PathBuf),
@@ -55,10 +100,8 @@ pub enum OpenError {
 fn known() -> String {
     let shipped = SHIPPED
         .iter()
-        .map(|(name, _)| format!("{name} ships with annulus"));
-    let remote = fetch::MODELS
-        .iter()
-        .map(|m| format!("{0} comes with `annulus fetch {0}`", m.name));
+        .map(|model| format!("{} ships with annulus", model.name));
+    let remote = fetch::models().map(|m| format!("{0} comes with `annulus fetch {0}`", m.name));
     shipped.chain(remote).collect::<Vec<_>>().join(", ")
 }
 
@@ -69,44 +112,41 @@ pub struct Opened {
     image: Option<Image>,
 }
 
-/// Open a model: the name of one that ships with this program or was fetched, or
-/// a file of any kind that is read.
+/// Open a model: the name of one that ships with this program or was fetched, a
+/// file of any kind that is read, or a folder in the model hub's layout. `rotation`
+/// is how checkpoints are quantized, if they do not ask for none themselves.
 ///
 /// # Errors
 /// If there is none, or it is damaged.
-pub fn open(name: &Path, tokenizer: Option<&Path>) -> Result<Opened, OpenError> {
-    if let Some((name, json)) = SHIPPED
-        .iter()
-        .find(|(shipped, _)| Path::new(shipped) == name)
-    {
+pub fn open(
+    name: &Path,
+    tokenizer: Option<&Path>,
+    rotation: Rotation,
+) -> Result<Opened, OpenError> {
+    if let Some(shipped) = SHIPPED.iter().find(|model| Path::new(model.name) == name) {
         if let Some(tokenizer) = tokenizer {
-            let (path, tokenizer) = (name.into(), tokenizer.into());
+            let (path, tokenizer) = (shipped.name.into(), tokenizer.into());
             return Err(ModelError::OwnTokenizer { path, tokenizer }.into());
         }
         return Ok(Opened {
-            model: Model::from_microgpt(name, json)?,
+            model: shipped.open()?,
             image: None,
         });
     }
-    if name.is_dir() {
-        return Err(OpenError::Folder(name.into()));
-    }
     if name.exists() {
-        return open_file(name, tokenizer);
+        return open_path(name, tokenizer, rotation);
     }
-    match fetch::MODELS
-        .iter()
-        .find(|remote| Path::new(remote.name) == name)
-    {
+    match fetch::models().find(|remote| Path::new(remote.name) == name) {
         Some(remote) => match remote.on_this_machine() {
-            Some(path) => open_file(&path, tokenizer),
+            Some(path) => open_path(&path, tokenizer, rotation),
             None => Err(OpenError::NotFetched(remote.name)),
         },
         None => Err(OpenError::Unknown(name.into())),
     }
 }
 
-fn open_file(path: &Path, tokenizer: Option<&Path>) -> Result<Opened, OpenError> {
+/// Whether a path is an Annulus image, by its first bytes.
+fn holds_image(path: &Path) -> Result<bool, OpenError> {
     let failed = |error| OpenError::Read {
         path: path.into(),
         error,
@@ -114,12 +154,24 @@ fn open_file(path: &Path, tokenizer: Option<&Path>) -> Result<Opened, OpenError>
     let mut beginning = Vec::new();
     let file = File::open(path).map_err(failed)?;
     file.take(8).read_to_end(&mut beginning).map_err(failed)?;
-    if !is_image(&beginning) {
+    Ok(is_image(&beginning))
+}
+
+fn open_path(
+    path: &Path,
+    tokenizer: Option<&Path>,
+    rotation: Rotation,
+) -> Result<Opened, OpenError> {
+    if path.is_dir() || !holds_image(path)? {
         return Ok(Opened {
-            model: Model::open(path, tokenizer)?,
+            model: Model::open(path, tokenizer, rotation)?,
             image: None,
         });
     }
+    let failed = |error| OpenError::Read {
+        path: path.into(),
+        error,
+    };
     if let Some(tokenizer) = tokenizer {
         let (path, tokenizer) = (path.into(), tokenizer.into());
         return Err(ModelError::OwnTokenizer { path, tokenizer }.into());
@@ -130,6 +182,9 @@ fn open_file(path: &Path, tokenizer: Option<&Path>) -> Result<Opened, OpenError>
         error,
     };
     let image = Image::from_bytes(&bytes).map_err(damaged)?;
+    if rotation == Rotation::None && image.config.hadamard {
+        return Err(OpenError::Quantized(path.into()));
+    }
     let model = Model {
         name: image.name.clone(),
         float: None,

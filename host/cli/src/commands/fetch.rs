@@ -2,21 +2,21 @@
 
 use crate::args::FetchArgs;
 use crate::output::{self, grouped, Failure, Outcome};
-use annulus_runtime::fetch::{self, Fetched};
+use annulus_runtime::fetch::{self, Fetched, Kind};
 use serde::Serialize;
 
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Report<'a> {
-    model: &'static str,
+    name: &'static str,
     about: &'static str,
     files: &'a [Fetched],
 }
 
 pub fn run(args: &FetchArgs) -> Outcome {
-    let model = fetch::named(&args.name).map_err(Failure::new)?;
+    let remote = fetch::named(&args.name).map_err(Failure::new)?;
     let bar = output::bytes_bar();
-    let files = model.fetch(|file, done, size| {
+    let files = remote.fetch(|file, done, size| {
         bar.set_message(file.to_owned());
         bar.set_length(size);
         bar.set_position(done);
@@ -25,8 +25,8 @@ pub fn run(args: &FetchArgs) -> Outcome {
     let files = files.map_err(Failure::new)?;
     if args.json {
         return output::write_json(&Report {
-            model: model.name,
-            about: model.about,
+            name: remote.name,
+            about: remote.about,
             files: &files,
         });
     }
@@ -42,8 +42,10 @@ pub fn run(args: &FetchArgs) -> Outcome {
             file.path.display()
         ))?;
     }
-    output::write(&format!(
-        "{0} {1}; try: annulus generate --model {0}\n",
-        model.name, model.about
-    ))
+    let name = remote.name;
+    let hint = match remote.kind {
+        Kind::Model => format!("annulus generate --model {name}"),
+        Kind::Text => format!("annulus eval --model shakespeare --text {name}"),
+    };
+    output::write(&format!("{name} {}; try: {hint}\n", remote.about))
 }

@@ -75,7 +75,7 @@ fn models_that_are_not_there() {
             "annulus fetch stories260K",
         ],
     );
-    refused(&line("generate --model src"), &["src is a folder", ".bin"]);
+    refused(&line("generate --model src"), &["src/config.json"]);
     let empty = tempfile::tempdir().expect("a folder");
     let run = ran(command()
         .env("ANNULUS_CACHE", empty.path())

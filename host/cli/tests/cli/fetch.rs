@@ -169,3 +169,33 @@ fn says_what_the_server_said() {
         ran(with(&server, &file, &["fetch", "stories260K"]).stdin(std::process::Stdio::null()));
     assert!(run.sentence().contains("cannot write"), "{run:?}");
 }
+
+#[test]
+fn a_text_is_evaluated_by_its_name() {
+    let Some(text) = data("tinyshakespeare.txt") else {
+        return;
+    };
+    // There it is called otherwise.
+    let there = tempfile::tempdir().expect("a folder");
+    fs::copy(&text, there.path().join("input.txt")).expect("a copy");
+    let (server, cache) = (
+        Server::start(there.path().into()),
+        tempfile::tempdir().expect("a folder"),
+    );
+    let words = ["fetch", "tinyshakespeare", "--json"];
+    let report = ran(&mut with(&server, cache.path(), &words)).json();
+    assert_eq!(report["files"][0]["downloaded"], 1_115_394);
+    assert_eq!(
+        server.requests()[0].0,
+        "/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+    );
+    let words = "eval --model shakespeare --text tinyshakespeare --last 10% --tokens 2000 --json";
+    let words: Vec<&str> = words.split(' ').collect();
+    let report = ran(&mut with(&server, cache.path(), &words)).json();
+    assert_eq!(
+        (&report["tokens"], &report["window"]),
+        (&2000.into(), &128.into())
+    );
+    let difference = report["loss"].as_f64().unwrap() - report["loss_f32"].as_f64().unwrap();
+    assert!(difference.abs() < 0.01, "{report}");
+}

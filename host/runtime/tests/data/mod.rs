@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use annulus_model::model::Model;
+use annulus_model::quantize::Rotation;
 
 /// A model file there; `None`, and loudly, where it is missing.
 pub fn model(file: &str) -> Option<Model> {
@@ -13,5 +14,7 @@ pub fn model(file: &str) -> Option<Model> {
     if path.is_none() {
         eprintln!("SKIPPED: this test needs {file} in the folder that ANNULUS_DATA names");
     }
-    path.map(|path| Model::open(&path, None).expect("a model that the importers read"))
+    path.map(|path| {
+        Model::open(&path, None, Rotation::Hadamard).expect("a model that the importers read")
+    })
 }

@@ -114,7 +114,8 @@ mod tests {
         let mut quantized = row.clone();
         weights(&mut quantized);
         for (w, q) in row.iter().zip(&quantized) {
-            assert!((w - q).abs() <= 0.5 / 127.0 * 1.2, "{w} {q}");
+            // The few largest may be clipped where that costs less.
+            assert!((w - q).abs() <= 1.0 / 127.0, "{w} {q}");
         }
         let once = quantized.clone();
         weights(&mut quantized);

@@ -94,7 +94,7 @@ impl Checkpoint {
         Ok(Self { metadata, weights })
     }
 
-    /// The model. Fails where its shape is not the one in [`crate::weights`].
+    /// The model. Fails where its shape is not the one in [`super::weights`].
     pub fn model(&self) -> Result<MicroGpt> {
         ensure!(
             self.metadata.shape == Shape::ours(),

@@ -155,8 +155,8 @@ mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
-    use super::weights::{HIDDEN, VOCAB};
     use super::*;
+    use crate::names::weights::{HIDDEN, VOCAB};
 
     type Matrix = Vec<Vec<f32>>;
 

@@ -1,0 +1,101 @@
+//! `annulus explore`.
+
+use crate::args::ExploreArgs;
+use crate::commands::eval::last;
+use crate::output::{self, grouped, Failure, Outcome};
+use annulus_runtime::explore::{self, explore, Figures, Point, Space, Variants};
+use annulus_runtime::{cores, fetch, models, Rotation};
+use serde::Serialize;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    model: &'a str,
+    tokens: Option<usize>,
+    points: &'a [Point],
+}
+
+pub fn run(args: &ExploreArgs) -> Outcome {
+    let path = fetch::text(&args.text);
+    let text = std::fs::read(&path)
+        .map_err(|e| Failure::Verdict(format!("cannot read {}: {e}", path.display())))?;
+    let text = last(&text, args.last);
+    let open = |rotation| {
+        let opened = models::open(&args.model, args.tokenizer.as_deref(), rotation);
+        opened.map(|opened| opened.model).map_err(Failure::new)
+    };
+    let variants = Variants {
+        rotated: open(Rotation::Hadamard)?,
+        plain: open(Rotation::None)?,
+    };
+    let space = Space {
+        cores: args
+            .cores
+            .iter()
+            .filter_map(|name| Some((name.clone(), cores::named(name)?, args.clock)))
+            .collect(),
+        windows: args.windows.clone(),
+        sinks: args.sinks.clone(),
+    };
+    let bar = output::bar("combinations", 0);
+    let points = explore(&variants, &space, text, Some(args.tokens), |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let points = points.map_err(Failure::new)?;
+    let model = &variants.rotated.name;
+    if let Some(svg) = &args.svg {
+        let picture = explore::svg(model, &points).map_err(Failure::new)?;
+        std::fs::write(svg, picture)
+            .map_err(|e| Failure::Verdict(format!("cannot write {}: {e}", svg.display())))?;
+    }
+    if args.json {
+        return output::write_json(&Report {
+            model,
+            tokens: Some(args.tokens),
+            points: &points,
+        });
+    }
+    output::write(&table(&points, args.clock))
+}
+
+/// A line a combination; `*` marks what nothing dominates.
+fn table(points: &[Point], clock: Option<f64>) -> String {
+    let rate = clock.map_or(String::new(), |mhz| format!("  tokens/s at {mhz} MHz"));
+    let mut table = format!(
+        "  {:<9} {:>6} {:>5}  {:>9} {:>9}  {:>7} {:>8}  {:>14}{rate}\n",
+        "core", "window", "sinks", "weights", "rings", "loss", "KL", "cycles"
+    );
+    for point in points {
+        let place = format!("{:<9} {:>6} {:>5}", point.core, point.window, point.sinks);
+        table += &match &point.outcome {
+            explore::Outcome::Fits(figures) => format!(
+                "{} {place}  {}\n",
+                if figures.pareto { '*' } else { ' ' },
+                columns(figures)
+            ),
+            explore::Outcome::Refused { refused } => format!("  {place}  {refused}\n"),
+        };
+    }
+    table
+}
+
+fn columns(f: &Figures) -> String {
+    let rate = f
+        .tokens_per_second
+        .map_or(String::new(), |rate| format!("  {:>8}", grouped(rate)));
+    format!(
+        "{:>9} {:>9}  {:>7.4} {:>8.5}  {:>8} {}{rate}",
+        grouped(f.weight_bytes as f64),
+        grouped(f.ring_bytes as f64),
+        f.loss,
+        f.kl,
+        grouped(f.cycles as f64),
+        if f.evidence == "model" {
+            "model"
+        } else {
+            "sim  "
+        },
+    )
+}
