@@ -3,7 +3,7 @@
 
 use annulus_contract::sample::Gumbel;
 use annulus_contract::wire::{Fault, Object, Place, Reboot, Request};
-use annulus_runtime::backend::{self, Backend, Board, Choice, Kind};
+use annulus_runtime::backend::{self, Backend, BackendError, Board, Choice, Kind};
 use annulus_runtime::lockstep::compare;
 use annulus_runtime::models;
 use annulus_runtime::sampling::Sampling;
@@ -25,9 +25,11 @@ fn switched_on() -> Option<Twin> {
     match twin::start(None) {
         Ok(twin) => Some(twin),
         Err(
-            why @ (TwinError::NodeMissing
-            | TwinError::EmulatorMissing
-            | TwinError::FirmwareMissing),
+            BackendError::Twin(
+                why @ (TwinError::NodeMissing
+                | TwinError::EmulatorMissing
+                | TwinError::FirmwareMissing),
+            ),
         ) => {
             eprintln!("SKIPPED, nothing was tested: {why}");
             None
