@@ -59,7 +59,9 @@ struct Shared {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A state is whole between any two of its changes.
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -91,7 +93,9 @@ impl Twin {
                 reason,
             })?;
         let (Some(input), Some(output)) = (emulator.stdin.take(), emulator.stdout.take()) else {
-            return Err(TwinError::Emulator("it has no standard input or output".into()));
+            return Err(TwinError::Emulator(
+                "it has no standard input or output".into(),
+            ));
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(State::default()),

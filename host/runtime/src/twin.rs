@@ -1,6 +1,6 @@
 //! The digital twin as a board on a serial port: switched on, and its FPGA configured.
 
-use crate::backend::{Board, BackendError, Kind};
+use crate::backend::{BackendError, Board, Kind};
 use crate::flash::elf;
 use crate::serial::{open, Client, Line, PortLine};
 use annulus_contract::shape::{self, CoreShape};

@@ -24,13 +24,10 @@ const MAGENTA: [bool; 3] = [true, false, true];
 fn switched_on() -> Option<Twin> {
     match twin::start(None) {
         Ok(twin) => Some(twin),
-        Err(
-            BackendError::Twin(
-                why @ (TwinError::NodeMissing
-                | TwinError::EmulatorMissing
-                | TwinError::FirmwareMissing),
-            ),
-        ) => {
+        Err(BackendError::Twin(
+            why
+            @ (TwinError::NodeMissing | TwinError::EmulatorMissing | TwinError::FirmwareMissing),
+        )) => {
             eprintln!("SKIPPED, nothing was tested: {why}");
             None
         }
@@ -140,8 +137,8 @@ fn a_board_says_what_it_is_and_takes_only_a_sound_bitstream() {
 
     // The microcontroller forgets, the FPGA does not.
     client.ask(&Request::Reboot(Reboot::Firmware)).unwrap();
+    while client.greet().is_ok() {}
     drop(client);
-    std::thread::sleep(Duration::from_secs(1));
     let client = until_back(&twin);
     assert_eq!(client.greeting().died, None);
     assert!(twin.configured());
