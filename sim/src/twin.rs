@@ -18,7 +18,6 @@ mod board;
 mod channel;
 mod configuration;
 mod error;
-mod firmware;
 mod fpga;
 mod terminal;
 mod tools;
@@ -26,7 +25,6 @@ mod tools;
 pub use board::{Device, Leds};
 pub use configuration::{blank_bitstream, ConfigurationPort};
 pub use error::TwinError;
-pub use firmware::{Chip, Firmware, Size};
 pub use tools::{find_firmware, Tools};
 
 use crate::verilated::Progress;
@@ -61,18 +59,20 @@ struct Shared {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A state is whole between any two of its changes.
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 impl Twin {
-    /// Switches a board on, with this in its flash and a core of this shape in whatever bitstream
-    /// its FPGA is configured with. Returns when its serial port is there.
+    /// Switches a board on, with this at the beginning of its flash and a core of this shape in
+    /// whatever bitstream its FPGA is configured with. Returns when its serial port is there.
     ///
     /// # Errors
     /// If a tool is missing, the core cannot be built, or the firmware brings up no serial port.
     pub fn start(
-        firmware: &Firmware,
+        flash: &[u8],
         shape: &CoreShape,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, TwinError> {
@@ -93,7 +93,9 @@ impl Twin {
                 reason,
             })?;
         let (Some(input), Some(output)) = (emulator.stdin.take(), emulator.stdout.take()) else {
-            return Err(TwinError::Emulator("it has no standard input or output".into()));
+            return Err(TwinError::Emulator(
+                "it has no standard input or output".into(),
+            ));
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(State::default()),
@@ -102,7 +104,7 @@ impl Twin {
         let board = Board::new(
             Channel::new(output, input),
             fpga::Fpga::new(design),
-            firmware.flash().to_vec(),
+            flash.to_vec(),
             port.clone(),
             Arc::clone(&shared),
         );

@@ -141,7 +141,9 @@ impl Peripherals {
 }
 
 /// An output that begins high.
-fn high<P>(pin: Pin<P, <P as DefaultTypeState>::Function, <P as DefaultTypeState>::PullType>) -> Output<P>
+fn high<P>(
+    pin: Pin<P, <P as DefaultTypeState>::Function, <P as DefaultTypeState>::PullType>,
+) -> Output<P>
 where
     P: PinId + DefaultTypeState + ValidFunction<FunctionSioOutput>,
 {

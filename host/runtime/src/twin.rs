@@ -1,17 +1,20 @@
 //! The digital twin as a board on a serial port: switched on, and its FPGA configured.
 
-use crate::backend::{Board, BackendError, Kind};
+use crate::backend::{BackendError, Board, Kind};
+use crate::flash::elf;
 use crate::serial::{open, Client, Line, PortLine};
 use annulus_contract::shape::{self, CoreShape};
 use annulus_contract::wire::{Fault, Object, Place};
 use annulus_sim::progress;
-use annulus_sim::twin::{blank_bitstream, find_firmware, Firmware, Twin, TwinError};
+use annulus_sim::twin::{blank_bitstream, find_firmware, Twin, TwinError};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 /// The board that there is a twin of.
 pub const BOARD: &str = "pico-ice";
+/// Bytes of its microcontroller's flash.
+const FLASH_SIZE: usize = 4 << 20;
 
 /// The core that these backends have, if the twin is among them: there is one only.
 pub fn core(kinds: &[Kind]) -> Option<CoreShape> {
@@ -46,16 +49,38 @@ impl Line for TwinLine {
 ///
 /// # Errors
 /// If a tool or the firmware is missing, or it does not come up.
-pub fn start(firmware: Option<&Path>) -> Result<Twin, TwinError> {
-    let firmware = match firmware {
-        Some(path) => Firmware::open(path)?,
-        None => Firmware::open(&find_firmware()?)?,
+pub fn start(firmware: Option<&Path>) -> Result<Twin, BackendError> {
+    let flash = match firmware {
+        Some(path) => flash_of(path)?,
+        None => flash_of(&find_firmware()?)?,
     };
     let Some(core) = core(&[Kind::Twin]) else {
         unreachable!("a preset");
     };
     let name = format!("core of the {BOARD}");
-    Twin::start(&firmware, &core, &mut progress::on_terminal(&name))
+    let twin = Twin::start(&flash, &core, &mut progress::on_terminal(&name))?;
+    Ok(twin)
+}
+
+/// What an ELF file puts into flash, from its beginning on.
+fn flash_of(path: &Path) -> Result<Vec<u8>, TwinError> {
+    let wrong = |reason: String| TwinError::Firmware {
+        file: path.into(),
+        reason,
+    };
+    let file = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let segments = elf::segments(&file).map_err(|reason| wrong(reason.into()))?;
+    let mut flash = Vec::new();
+    for segment in segments {
+        let from = (segment.address - elf::FLASH.start) as usize;
+        let to = from + segment.bytes.len();
+        if to > FLASH_SIZE {
+            return Err(wrong("it is larger than the board's flash".into()));
+        }
+        flash.resize(flash.len().max(to), 0xff);
+        flash[from..to].copy_from_slice(&segment.bytes);
+    }
+    Ok(flash)
 }
 
 /// Greet a twin, and configure its FPGA if nobody has.

@@ -3,7 +3,7 @@
 
 use annulus_contract::sample::Gumbel;
 use annulus_contract::wire::{Fault, Object, Place, Reboot, Request};
-use annulus_runtime::backend::{self, Backend, Board, Choice, Kind};
+use annulus_runtime::backend::{self, Backend, BackendError, Board, Choice, Kind};
 use annulus_runtime::lockstep::compare;
 use annulus_runtime::models;
 use annulus_runtime::sampling::Sampling;
@@ -24,11 +24,10 @@ const MAGENTA: [bool; 3] = [true, false, true];
 fn switched_on() -> Option<Twin> {
     match twin::start(None) {
         Ok(twin) => Some(twin),
-        Err(
-            why @ (TwinError::NodeMissing
-            | TwinError::EmulatorMissing
-            | TwinError::FirmwareMissing),
-        ) => {
+        Err(BackendError::Twin(
+            why
+            @ (TwinError::NodeMissing | TwinError::EmulatorMissing | TwinError::FirmwareMissing),
+        )) => {
             eprintln!("SKIPPED, nothing was tested: {why}");
             None
         }
@@ -138,8 +137,8 @@ fn a_board_says_what_it_is_and_takes_only_a_sound_bitstream() {
 
     // The microcontroller forgets, the FPGA does not.
     client.ask(&Request::Reboot(Reboot::Firmware)).unwrap();
+    while client.greet().is_ok() {}
     drop(client);
-    std::thread::sleep(Duration::from_secs(1));
     let client = until_back(&twin);
     assert_eq!(client.greeting().died, None);
     assert!(twin.configured());

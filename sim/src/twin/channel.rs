@@ -31,7 +31,11 @@ pub(super) enum Event {
     /// The lights, a bit each.
     Leds(u8),
     /// The device has been enumerated; what it says about itself.
-    UsbUp { vendor: u16, product: u16, name: String },
+    UsbUp {
+        vendor: u16,
+        product: u16,
+        name: String,
+    },
     /// The microcontroller starts anew.
     Restart(Reason),
     /// (=) A slice of time is over.

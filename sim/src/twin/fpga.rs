@@ -74,7 +74,8 @@ impl Fpga {
     }
 
     fn retime(&mut self) {
-        if let (Some(core), Some(timing)) = (&mut self.core, timing(self.clock, self.serial_clock)) {
+        if let (Some(core), Some(timing)) = (&mut self.core, timing(self.clock, self.serial_clock))
+        {
             core.set_timing(timing);
         }
     }

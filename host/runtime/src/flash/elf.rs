@@ -14,7 +14,7 @@ pub struct Segment {
 }
 
 /// Where the microcontrollers' flash is.
-const FLASH: std::ops::Range<u32> = 0x1000_0000..0x1200_0000;
+pub const FLASH: std::ops::Range<u32> = 0x1000_0000..0x1200_0000;
 /// A program header of something that is loaded.
 const LOAD: u32 = 1;
 /// Arm.
