@@ -199,7 +199,7 @@ fn cycles(core: &CoreShape, image: &Image) -> Result<(u64, &'static str), Explor
     if core.rows > 1 {
         return Ok((token_cycles(image, full as u64, true).total, "model"));
     }
-    let mut backend = backend::open(Kind::Sim, core, None)?;
+    let mut backend = backend::open(Kind::Sim, core, None, None)?;
     backend.load(image)?;
     let plan = Plan {
         positions: full..full + 1,
