@@ -1,11 +1,11 @@
 //! What commands share: a model opened, compiled and loaded.
 
 use crate::args::{CoreArgs, ModelArgs, StreamArgs};
-use crate::output::Failure;
+use crate::output::{say, Failure};
 use annulus_runtime::backend::{self, Backend, Kind};
 use annulus_runtime::generate::prompt_tokens;
 use annulus_runtime::models::{self, Opened};
-use annulus_runtime::{cores, CoreShape, Image};
+use annulus_runtime::{cores, feature, CoreShape, Image};
 use std::path::Path;
 
 /// A model, the core it is for, and its image.
@@ -22,9 +22,15 @@ impl Setup {
     /// Open the model and compile it. Where no core is named and none of the backends
     /// has one, only what no core at all could run is refused.
     pub fn new(args: &ModelArgs, kinds: &[Kind]) -> Result<Self, Failure> {
-        let opened = models::open(&args.model, args.tokenizer.as_deref()).map_err(Failure::new)?;
+        let mut opened =
+            models::open(&args.model, args.tokenizer.as_deref()).map_err(Failure::new)?;
         let bounded = kinds.iter().any(|kind| kind.has_core());
         let core = named_core(&args.core).unwrap_or_else(|| opened.default_core(bounded));
+        let lacking = !core.has(feature::HADAMARD);
+        if (args.no_hadamard || lacking) && opened.drop_rotation().map_err(Failure::new)? && lacking
+        {
+            say(&"this core has no Hadamard rotation: the model is quantized without it");
+        }
         let image = opened
             .image(&core, args.window, args.sinks)
             .map_err(Failure::new)?;

@@ -4,7 +4,7 @@
 use crate::float::FloatModel;
 use crate::import::{llama2c, microgpt, ImportError};
 use crate::quant::QuantModel;
-use crate::quantize::{quantize, Calibration, QuantizeError};
+use crate::quantize::{quantize_with, Calibration, QuantizeError, Rotation};
 use crate::tokenizer::{Bpe, Tokenizer, TokenizerError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -155,8 +155,7 @@ impl Model {
         tokenizer: Tokenizer,
     ) -> Result<Self, QuantizeError> {
         let (bos, stop, restart) = (tokenizer.bos(), tokenizer.stop(), tokenizer.restart());
-        let ends = Vec::from_iter(stop.into_iter().chain(restart));
-        let quant = quantize(&float, Calibration::OwnText { bos, ends: &ends })?;
+        let quant = own_text(&float, (bos, stop, restart), Rotation::WherePossible)?;
         let trained_window = float.context;
         Ok(Self {
             name,
@@ -169,6 +168,30 @@ impl Model {
             quant,
         })
     }
+
+    /// Quantizes anew without Hadamard's rotation, for a core that lacks it. A model without
+    /// rotation stays as it is; one without its checkpoint, too, and `false` says so.
+    ///
+    /// # Errors
+    /// If the checkpoint cannot be quantized so.
+    pub fn drop_rotation(&mut self) -> Result<bool, QuantizeError> {
+        let Some(float) = self.float.as_ref().filter(|_| self.quant.hadamard) else {
+            return Ok(!self.quant.hadamard);
+        };
+        let ends = (self.bos, self.stop, self.restart);
+        self.quant = own_text(float, ends, Rotation::Never)?;
+        Ok(true)
+    }
+}
+
+/// Quantizes on text of the model's own, between these tokens: first, stop, restart.
+fn own_text(
+    float: &FloatModel,
+    (bos, stop, restart): (u32, Option<u32>, Option<u32>),
+    rotation: Rotation,
+) -> Result<QuantModel, QuantizeError> {
+    let ends = Vec::from_iter(stop.into_iter().chain(restart));
+    quantize_with(float, Calibration::OwnText { bos, ends: &ends }, rotation)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ModelError> {

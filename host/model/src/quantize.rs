@@ -36,6 +36,15 @@ pub enum Calibration<'a> {
     },
 }
 
+/// Whether queries and keys are rotated before they become eight bits wide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// By Hadamard's matrix, wherever head size and positions allow it: more exact.
+    WherePossible,
+    /// Never: for cores without it.
+    Never,
+}
+
 /// Why a model cannot be quantized.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum QuantizeError {
@@ -85,6 +94,15 @@ pub enum QuantizeError {
 
 /// Quantizes `model`; the result has passed [`QuantModel::check`] and [`legal_shifts`].
 pub fn quantize(model: &FloatModel, calibration: Calibration) -> Result<QuantModel, QuantizeError> {
+    quantize_with(model, calibration, Rotation::WherePossible)
+}
+
+/// The same with a choice of rotation.
+pub fn quantize_with(
+    model: &FloatModel,
+    calibration: Calibration,
+    rotation: Rotation,
+) -> Result<QuantModel, QuantizeError> {
     model.check()?;
     let mut reaches = measure(model, &calibration)?;
     let mut balanced = model.clone();
@@ -94,7 +112,7 @@ pub fn quantize(model: &FloatModel, calibration: Calibration) -> Result<QuantMod
     if reach > f64::from(1 << (23 - LOGIT_BITS)) - 1.0 {
         return Err(QuantizeError::Logits(reach));
     }
-    let plan = Plan::new(model, &reaches)?;
+    let plan = Plan::new(model, &reaches, rotation)?;
     let layers = (0..model.layers.len())
         .map(|l| plan.layer(l))
         .collect::<Result<_, _>>()?;

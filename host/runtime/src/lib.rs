@@ -18,5 +18,6 @@ pub mod models;
 pub mod sampling;
 pub mod text;
 
+pub use annulus_contract::regs::feature;
 pub use annulus_contract::shape::CoreShape;
 pub use annulus_model::image::{Image, Summary};

@@ -7,7 +7,7 @@
 
 use super::calibrate::{needed, LayerReach, Reaches};
 use super::rows::natural_exponent;
-use super::QuantizeError;
+use super::{QuantizeError, Rotation};
 use crate::check::EPS_LIMIT;
 use crate::float::{FloatLayer, FloatModel};
 use annulus_contract::exp2::SCORE_BITS;
@@ -127,9 +127,15 @@ pub struct Plan<'m> {
 
 impl<'m> Plan<'m> {
     /// Finds all points, or says which vector has none.
-    pub fn new(model: &'m FloatModel, reaches: &Reaches) -> Result<Self, QuantizeError> {
+    pub fn new(
+        model: &'m FloatModel,
+        reaches: &Reaches,
+        rotation: Rotation,
+    ) -> Result<Self, QuantizeError> {
         // Without rotary positions the rotation would be one more matrix to fold, and buys nothing.
-        let hadamard = model.head_size.is_power_of_two() && model.rope_base.is_some();
+        let hadamard = rotation == Rotation::WherePossible
+            && model.head_size.is_power_of_two()
+            && model.rope_base.is_some();
         let stages = if hadamard {
             model.head_size.ilog2() as i32
         } else {
