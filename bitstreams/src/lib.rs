@@ -88,7 +88,8 @@ pub fn folder(root: &Path, board: &Board) -> PathBuf {
 }
 
 /// Builds a board's bitstream at `megahertz` with the pins of its folder below `root`, and
-/// writes bitstream and manifest to `out`. `progress` hears what begins.
+/// writes bitstream and manifest to `out`. The tools' files are kept in `work`, if that is named.
+/// `progress` hears what begins.
 ///
 /// # Errors
 /// If a tool is missing or fails, pins conflict, or the clock is too fast.
@@ -97,6 +98,7 @@ pub fn build(
     board: &Board,
     megahertz: f64,
     out: &Path,
+    work: Option<&Path>,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Manifest, BitstreamError> {
     let verilog = board.verilog();
@@ -108,7 +110,9 @@ pub fn build(
             verilog: &verilog,
             pins: &constraints,
             megahertz,
+            goal: board.goal.max(megahertz),
             seed: board.seed,
+            work,
         },
         progress,
     )?;

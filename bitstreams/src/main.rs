@@ -29,6 +29,9 @@ enum Command {
         /// Another folder than the board's
         #[arg(long, value_name = "PATH")]
         out: Option<PathBuf>,
+        /// Keep the tools' files here, and use them again while nothing has changed
+        #[arg(long, value_name = "PATH")]
+        work: Option<PathBuf>,
     },
     /// Say whether bitstreams and manifests belong to today's generator
     Check {
@@ -39,12 +42,17 @@ enum Command {
 
 fn run(cli: &Cli) -> Result<(), BitstreamError> {
     match &cli.command {
-        Command::Build { board, clock, out } => {
+        Command::Build {
+            board,
+            clock,
+            out,
+            work,
+        } => {
             let board = board::named(board)?;
             let out = out.clone().unwrap_or_else(|| folder(&cli.root, &board));
             let clock = clock.unwrap_or(board.megahertz);
             let mut say = |what: &str| eprintln!("annulus-bitstream: {what}");
-            let manifest = build(&cli.root, &board, clock, &out, &mut say)?;
+            let manifest = build(&cli.root, &board, clock, &out, work.as_deref(), &mut say)?;
             print!("{}", manifest.to_json());
         }
         Command::Check { board } => {

@@ -1,6 +1,7 @@
 //! Models on a board: whether they fit, and how fast they would run.
 
 use crate::{BitstreamError, Board};
+use annulus_runtime::Rotation;
 use annulus_runtime::backend::{self, Kind};
 use annulus_runtime::bench::{self, Plan};
 use annulus_runtime::models;
@@ -42,11 +43,11 @@ pub fn measure(board: &Board, megahertz: f64) -> Result<Vec<ModelOnBoard>, Bitst
 
 fn one(board: &Board, megahertz: f64, name: &str) -> Result<ModelOnBoard, String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
-    let opened = models::open(Path::new(name), None).map_err(|e| words(&e))?;
+    let opened = models::open(Path::new(name), None, Rotation::None).map_err(|e| words(&e))?;
     let image = opened
         .image(&board.shape(), None, None)
         .map_err(|e| words(&e))?;
-    let mut core = backend::open(Kind::Sim, &board.shape(), None).map_err(|e| words(&e))?;
+    let mut core = backend::open(Kind::Sim, &board.shape(), None, None).map_err(|e| words(&e))?;
     core.load(&image).map_err(|e| words(&e))?;
     let sampling = Sampling {
         temperature: 0.8,

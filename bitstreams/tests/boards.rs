@@ -86,7 +86,9 @@ fn job<'a>(tools: &'a Path, pins: &'a str, megahertz: f64) -> Job<'a> {
         verilog: CHAIN,
         pins,
         megahertz,
+        goal: megahertz,
         seed: 1,
+        work: None,
     }
 }
 
@@ -137,7 +139,14 @@ fn two_builds_give_the_committed_bitstream() {
         let manifest = check(&root(), &board).unwrap_or_else(|error| panic!("{error}"));
         for _ in 0..2 {
             let out = tempfile::tempdir().expect("a folder");
-            let built = build(&root(), &board, board.megahertz, out.path(), &mut |_| ());
+            let built = build(
+                &root(),
+                &board,
+                board.megahertz,
+                out.path(),
+                None,
+                &mut |_| (),
+            );
             let built = built.unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(built.bitstream_sha256, manifest.bitstream_sha256);
             let file = std::fs::read(out.path().join(board.bitstream())).expect("it was written");

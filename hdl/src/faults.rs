@@ -40,7 +40,7 @@ pub fn all(text: &str) -> (String, Vec<Fault>) {
             faults.len() - 1
         });
         format!(
-            "(top.{INPUT} == 8'd{number} ? ({}) : ({}))",
+            "($root.top.{INPUT} == 8'd{number} ? ({}) : ({}))",
             choice.0, choice.1
         )
     });
@@ -137,12 +137,12 @@ endmodule
             "{text}"
         );
         assert_eq!(
-            text.matches("(top.mutant == 8'd1 ? (x) : (x + 1))").count(),
+            text.matches("($root.top.mutant == 8'd1 ? (x) : (x + 1))").count(),
             3,
             "{text}"
         );
         assert_eq!(
-            text.matches("(top.mutant == 8'd2 ? (-x) : (x))").count(),
+            text.matches("($root.top.mutant == 8'd2 ? (-x) : (x))").count(),
             1,
             "{text}"
         );

@@ -28,7 +28,7 @@ fn pico_ice() -> CoreShape {
 
 /// The shipped model, compiled for a core.
 fn names(core: &CoreShape) -> Image {
-    let opened = models::open(Path::new("names"), None).expect("it is shipped");
+    let opened = models::open(Path::new("names"), None, annulus_runtime::Rotation::Hadamard).expect("it is shipped");
     opened.image(core, None, None).expect("it fits")
 }
 

@@ -77,7 +77,7 @@ pub struct ModelArgs {
     /// Tokenizer of a llama2.c checkpoint [default: the tok*.bin beside it]
     #[arg(long, value_name = "T")]
     pub tokenizer: Option<PathBuf>,
-    /// Quantize without the Hadamard rotation, which the 8-lane cores leave out
+    /// Quantize without Hadamard's rotation [default: only for cores that lack it]
     #[arg(long)]
     pub no_hadamard: bool,
     /// Which core

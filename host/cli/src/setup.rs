@@ -1,11 +1,11 @@
 //! What commands share: a model opened, compiled and loaded.
 
 use crate::args::{CoreArgs, ModelArgs, StreamArgs};
-use crate::output::Failure;
+use crate::output::{say, Failure};
 use annulus_runtime::backend::{self, Backend, Kind};
 use annulus_runtime::generate::prompt_tokens;
 use annulus_runtime::models::{self, Opened};
-use annulus_runtime::{cores, twin, CoreShape, Image, Rotation};
+use annulus_runtime::{cores, feature, twin, CoreShape, Image, Rotation};
 use std::path::Path;
 
 /// A model, the core it is for, and its image.
@@ -27,12 +27,15 @@ impl Setup {
         } else {
             Rotation::Hadamard
         };
-        let opened =
+        let mut opened =
             models::open(&args.model, args.tokenizer.as_deref(), rotation).map_err(Failure::new)?;
         let bounded = kinds.iter().any(|kind| kind.has_core());
         let core = named_core(&args.core)
             .or_else(|| twin::core(kinds))
             .unwrap_or_else(|| opened.default_core(bounded));
+        if !core.has(feature::HADAMARD) && opened.drop_rotation().map_err(Failure::new)? {
+            say(&"this core has no Hadamard rotation: the model is quantized without it");
+        }
         let image = opened
             .image(&core, args.window, args.sinks)
             .map_err(Failure::new)?;

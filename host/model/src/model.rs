@@ -239,8 +239,7 @@ impl Model {
         rotation: Rotation,
     ) -> Result<Self, QuantizeError> {
         let (bos, stop, restart) = (tokenizer.bos(), tokenizer.stop(), tokenizer.restart());
-        let ends = Vec::from_iter(stop.into_iter().chain(restart));
-        let quant = quantize(&float, Calibration::OwnText { bos, ends: &ends }, rotation)?;
+        let quant = own_text(&float, (bos, stop, restart), rotation)?;
         let trained_window = float.context;
         Ok(Self {
             name,
@@ -253,6 +252,30 @@ impl Model {
             quant,
         })
     }
+
+    /// Quantizes anew without Hadamard's rotation, for a core that lacks it. A model without
+    /// rotation stays as it is; one without its checkpoint, too, and `false` says so.
+    ///
+    /// # Errors
+    /// If the checkpoint cannot be quantized so.
+    pub fn drop_rotation(&mut self) -> Result<bool, QuantizeError> {
+        let Some(float) = self.float.as_ref().filter(|_| self.quant.hadamard) else {
+            return Ok(!self.quant.hadamard);
+        };
+        let ends = (self.bos, self.stop, self.restart);
+        self.quant = own_text(float, ends, Rotation::None)?;
+        Ok(true)
+    }
+}
+
+/// Quantizes on text of the model's own, between these tokens: first, stop, restart.
+fn own_text(
+    float: &FloatModel,
+    (bos, stop, restart): (u32, Option<u32>, Option<u32>),
+    rotation: Rotation,
+) -> Result<QuantModel, QuantizeError> {
+    let ends = Vec::from_iter(stop.into_iter().chain(restart));
+    quantize(float, Calibration::OwnText { bos, ends: &ends }, rotation)
 }
 
 /// What to call the model of a file or folder.

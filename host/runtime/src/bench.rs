@@ -81,8 +81,8 @@ pub struct Report {
     pub ideal_cycles_full_ring: f64,
     /// Ideal, by position from `positions[0]` on.
     pub ideal_cycles_by_position: Vec<f64>,
-    /// Cycles of the cycle model.
-    pub predicted_cycles: Predicted,
+    /// Cycles of the cycle model; `None` for 8 lanes, whose folded core has no model.
+    pub predicted_cycles: Option<Predicted>,
     /// Share of the multipliers' cycles that the model needed: ideal over measured.
     pub mac_utilization: Option<f64>,
     /// Share of the cycles in which the array took a word, padding included.
@@ -255,9 +255,11 @@ fn report(
     let from = plan.positions.start;
     let reached = samples.iter().map(|s| s.position + 1).max().unwrap_or(from);
     let ideal = |position: usize| image.macs((position + 1).min(window)) as f64 / lanes as f64;
-    let predicted: Vec<u64> = (from..reached)
-        .map(|p| token_cycles(image, p as u64, true).total)
-        .collect();
+    let predicted = (image.ring.rows > 1).then(|| {
+        (from..reached)
+            .map(|p| token_cycles(image, p as u64, true).total)
+            .collect::<Vec<_>>()
+    });
     let mean = |value: &dyn Fn(&Sample) -> f64| samples.iter().map(value).sum::<f64>() / n;
 
     let ideal_mean = mean(&|s| ideal(s.position));
@@ -291,12 +293,15 @@ fn report(
     let busy = counters
         .as_ref()
         .map(|counters| counters.iter().map(|c| c.busy as f64).sum::<f64>() / n);
-    let error = cycles.as_ref().map(|cycles| {
-        let pairs = cycles.by_position.iter().zip(&predicted);
-        pairs
-            .map(|(&found, &said)| (said as f64 / found - 1.0).abs())
-            .fold(0.0, f64::max)
-    });
+    let error = cycles
+        .as_ref()
+        .zip(predicted.as_ref())
+        .map(|(cycles, predicted)| {
+            let pairs = cycles.by_position.iter().zip(predicted);
+            pairs
+                .map(|(&found, &said)| (said as f64 / found - 1.0).abs())
+                .fold(0.0, f64::max)
+        });
     let mean_cycles = cycles.as_ref().map(|c| c.mean);
     Report {
         backend: kind.name().into(),
@@ -311,11 +316,11 @@ fn report(
         ideal_cycles: ideal_mean,
         ideal_cycles_full_ring: ideal(window - 1),
         ideal_cycles_by_position: (from..reached).map(ideal).collect(),
-        predicted_cycles: Predicted {
+        predicted_cycles: predicted.map(|predicted| Predicted {
             mean: mean(&|s| predicted[s.position - from] as f64),
-            by_position: predicted.clone(),
+            by_position: predicted,
             largest_error: error,
-        },
+        }),
         mac_utilization: mean_cycles.map(|cycles| ideal_mean / cycles),
         array_busy: busy.zip(mean_cycles).map(|(busy, cycles)| busy / cycles),
         cycles_by_step,

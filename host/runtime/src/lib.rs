@@ -24,6 +24,7 @@ pub mod serial;
 pub mod text;
 pub mod twin;
 
+pub use annulus_contract::regs::feature;
 pub use annulus_contract::shape::CoreShape;
 pub use annulus_model::image::{Image, Summary};
 pub use annulus_model::quantize::Rotation;

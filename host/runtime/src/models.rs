@@ -8,7 +8,7 @@ use annulus_model::compile::{compile, CompileError};
 use annulus_model::config::MAX_WINDOW;
 use annulus_model::image::{is_image, Image, ImageError};
 use annulus_model::model::{Model, ModelError};
-use annulus_model::quantize::Rotation;
+use annulus_model::quantize::{QuantizeError, Rotation};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -94,6 +94,17 @@ pub enum OpenError {
     /// A checkpoint or its tokenizer.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A model that is quantized already, with a rotation that is not wanted.
+    #[error("{0} is an image quantized with Hadamard's rotation: name the checkpoint that it was made of, or a core of 16 lanes or more")]
+    Rotated(String),
+    /// A checkpoint that cannot be quantized without rotation.
+    #[error("{name} without Hadamard's rotation: {error}")]
+    Unrotated {
+        /// The model.
+        name: String,
+        /// The fault.
+        error: QuantizeError,
+    },
 }
 
 /// What names there are, in words.
@@ -221,6 +232,22 @@ impl Opened {
             ..cores::unbounded()
         };
         with_lanes(lanes).filter(|_| bounded).unwrap_or(unbounded)
+    }
+
+    /// Quantize the model anew without Hadamard's rotation, if it has it; says whether it had.
+    ///
+    /// # Errors
+    /// If it is an image, or cannot be quantized so.
+    pub fn drop_rotation(&mut self) -> Result<bool, OpenError> {
+        let name = self.model.name.clone();
+        if !self.model.quant.hadamard {
+            return Ok(false);
+        }
+        match self.model.drop_rotation() {
+            Ok(true) => Ok(true),
+            Ok(false) => Err(OpenError::Rotated(name)),
+            Err(error) => Err(OpenError::Unrotated { name, error }),
+        }
     }
 
     /// Slots of each ring when nothing is said: the image's own, else the longest

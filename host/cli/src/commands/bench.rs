@@ -117,11 +117,14 @@ fn table(report: &Report) -> String {
             ),
         );
     }
-    let predicted = &report.predicted_cycles;
-    let off = predicted.largest_error.map_or(String::new(), |error| {
-        format!(" (off by {:.2}% at most)", 100.0 * error)
+    let predicted = report.predicted_cycles.as_ref().map(|predicted| {
+        let off = predicted.largest_error.map_or(String::new(), |error| {
+            format!(" (off by {:.2}% at most)", 100.0 * error)
+        });
+        format!("{}{off}", grouped(predicted.mean))
     });
-    row("cycle model", format!("{}{off}", grouped(predicted.mean)));
+    let none = || format!("none for {} lanes", report.lanes);
+    row("cycle model", predicted.unwrap_or_else(none));
     for (step, cycles) in &report.cycles_by_step {
         row(&format!("  {step}"), grouped(*cycles));
     }
