@@ -1,11 +1,11 @@
 //! Models on a board: whether they fit, and how fast they would run.
 
 use crate::{BitstreamError, Board};
-use annulus_runtime::Rotation;
 use annulus_runtime::backend::{self, Kind};
 use annulus_runtime::bench::{self, Plan};
 use annulus_runtime::models;
 use annulus_runtime::sampling::Sampling;
+use annulus_runtime::Rotation;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 

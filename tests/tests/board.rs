@@ -28,7 +28,12 @@ fn pico_ice() -> CoreShape {
 
 /// The shipped model, compiled for a core.
 fn names(core: &CoreShape) -> Image {
-    let opened = models::open(Path::new("names"), None, annulus_runtime::Rotation::Hadamard).expect("it is shipped");
+    let opened = models::open(
+        Path::new("names"),
+        None,
+        annulus_runtime::Rotation::Hadamard,
+    )
+    .expect("it is shipped");
     opened.image(core, None, None).expect("it fits")
 }
 
@@ -43,9 +48,7 @@ fn interpreted(core: CoreShape) -> Slave {
     Slave::new(Interpreter::new(core))
 }
 
-fn client<W: Wire>(
-    bench: &Shared<W>,
-) -> Result<Client<Cable<TestBoard, Gate<W>>>, SerialError> {
+fn client<W: Wire>(bench: &Shared<W>) -> Result<Client<Cable<TestBoard, Gate<W>>>, SerialError> {
     Client::new(Cable(bench.clone()), "/dev/ttyTEST")
 }
 
@@ -132,7 +135,13 @@ fn an_interpreted_core() {
     assert!(meters.tokens > 200 && meters.frames > 50 && meters.micros > meters.link_micros);
     let state = state.lock().unwrap();
     assert!(state.fed > 1000);
-    for lights in [Lights::NoCore, Lights::NoImage, Lights::Loading, Lights::Running, Lights::Ready] {
+    for lights in [
+        Lights::NoCore,
+        Lights::NoImage,
+        Lights::Loading,
+        Lights::Running,
+        Lights::Ready,
+    ] {
         assert!(state.lights.contains(&lights), "{lights:?}");
     }
 }

@@ -137,7 +137,8 @@ fn the_netlist_of_the_core_fits_and_runs_the_shipped_model() {
     assert_eq!(count("SB_SPRAM256KA"), 4);
     assert_eq!(count("SB_MAC16"), 8);
 
-    let opened = models::open(Path::new("names"), None).expect("it ships");
+    let opened =
+        models::open(Path::new("names"), None, annulus_runtime::Rotation::None).expect("it ships");
     let image = opened.image(&shape, None, None).expect("it fits");
     let build = Build::new("up5k_netlist", &(netlist + &cell_models()));
     let mut core = CoreDesign::of_build(&build, &mut |_| ())

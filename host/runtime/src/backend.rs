@@ -18,9 +18,9 @@ pub use self::software::{Engine, Plain, Software};
 
 use crate::cpu::CpuEngine;
 use crate::driver::Counters;
-use annulus_contract::crc::Crc32;
 use crate::serial::{board, SerialError};
 use crate::twin;
+use annulus_contract::crc::Crc32;
 use annulus_contract::sample::Gumbel;
 use annulus_contract::shape::CoreShape;
 use annulus_kernels::device::{CudaError, Device};

@@ -3,11 +3,11 @@
 
 use super::{test_by_steps, Backend, BackendError, Choice, Kind, Saved};
 use crate::driver::Counters;
+use annulus_contract::shape::CoreShape;
 use annulus_kernels::device::Device;
 use annulus_kernels::engine::{self, Engine, SavedStream, CAPACITY};
 use annulus_kernels::plan::{Mode, Plan};
 use annulus_kernels::program::Program;
-use annulus_contract::shape::CoreShape;
 use annulus_model::image::Image;
 use annulus_model::reference::StepError;
 use std::ops::ControlFlow;

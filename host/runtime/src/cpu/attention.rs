@@ -309,7 +309,7 @@ mod tests {
                 assert_eq!(u32::from(p), exp2p(d as u32), "{} {d}", set.name());
             }
             assert_eq!(p[65536..], [0; LANES]);
-            assert_eq!(sum, p.iter().map(|&p| u32::from(p)).sum());
+            assert_eq!(sum, p.iter().map(|&p| u32::from(p)).sum::<u32>());
         }
     }
 }

@@ -220,8 +220,8 @@ mod tests {
                     let query = heads.query(lane);
                     let [low, high, ..] = query.words[0].to_le_bytes();
                     assert_eq!([low as i8, high as i8], m, "{} {x}", set.name());
-                    assert_eq!(query.mu, scale.mu.into());
-                    assert_eq!(query.exponent, scale.e.into());
+                    assert_eq!(query.mu, i32::from(scale.mu));
+                    assert_eq!(query.exponent, i32::from(scale.e));
                     assert_eq!(query.bias, -128 * (i32::from(m[0]) + i32::from(m[1])));
                 }
             }
