@@ -1,6 +1,7 @@
 //! The Annulus core, generated with rust-hdl.
 
 pub mod block;
+pub mod boards;
 pub mod cells;
 pub mod core;
 pub mod faults;

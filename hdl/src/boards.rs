@@ -1,0 +1,3 @@
+//! What is particular to a board.
+
+pub mod ulx3s;
