@@ -41,7 +41,11 @@ fn the_board_core_reaches_its_clock() {
     let banks = (shape.memory as usize).div_ceil(BLOCK_WORDS);
     let places: String = ulx3s::floorplan(shape.rows as usize, banks)
         .into_iter()
-        .map(|(cell, site)| format!("select -assert-count 1 c:core.{cell}; setattr -set BEL \"\\\"{site}\\\"\" c:core.{cell}; "))
+        .map(|(cell, site)| {
+            format!(
+                "select -assert-count 1 c:core.{cell}; setattr -set BEL \"{site}\" c:core.{cell}; "
+            )
+        })
         .collect();
     synthesize(
         folder.path(),
