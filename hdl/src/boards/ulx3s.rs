@@ -14,6 +14,9 @@ const BLOCK_RAM_IN_GROUP: [usize; 4] = [0, 2, 4, 6];
 /// Each row of block RAMs serves two rows of the array, one to its left and one to its
 /// right, and keeps the four sites between them for other memories. `banks` blocks hold one
 /// byte of the word.
+///
+/// # Panics
+/// With more than 8 rows or 3 banks: the device has no such places.
 pub fn floorplan(rows: usize, banks: usize) -> Vec<(String, String)> {
     let sites = |y: usize| {
         let groups = BLOCK_RAM_GROUPS.into_iter();
@@ -21,6 +24,7 @@ pub fn floorplan(rows: usize, banks: usize) -> Vec<(String, String)> {
             (0..4).map(move |i| format!("X{}/Y{y}/EBR{i}", x + BLOCK_RAM_IN_GROUP[i]))
         })
     };
+    assert!(rows <= 2 * BLOCK_RAM_ROWS.len() && banks <= 3);
     let mut places = vec![];
     for row in 0..rows {
         let mut sites: Vec<String> = sites(BLOCK_RAM_ROWS[row / 2]).collect();
