@@ -1,6 +1,7 @@
 //! The top modules of boards: a core, its link, and the wires of one board.
 
 pub mod pico_ice;
+pub mod ulx3s;
 
 use annulus_contract::shape;
 

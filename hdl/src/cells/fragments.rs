@@ -111,11 +111,15 @@ pub(super) fn left_justify(
         text += &format!(
             "assign {taken}[{bit}] = ~|{to}_any_{i}[{highest}:{rest}];
 wire [{top}:0] {to}_{y} = {taken}[{bit}] ? {{{to}_{i}[{}:0], {step}'d0}} : {to}_{i};
-wire [{highest}:0] {to}_any_{y} = {taken}[{bit}] ? {{{to}_any_{i}[{}:0], {few}'d0}} : {to}_any_{i};
 ",
-            low - 1,
-            rest - 1
+            low - 1
         );
+        if i < last {
+            text += &format!(
+                "wire [{highest}:0] {to}_any_{y} = {taken}[{bit}] ? {{{to}_any_{i}[{}:0], {few}'d0}} : {to}_any_{i};\n",
+                rest - 1
+            );
+        }
     }
     text + &format!("wire [{top}:0] {to} = {to}_{};\n", steps.len())
 }

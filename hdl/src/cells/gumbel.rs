@@ -6,7 +6,7 @@ use rust_hdl_core::prelude::*;
 
 leaf! {
     /// Gumbel noise of symbol `i` at a step. Stages: eight rounds of the
-    /// generator; leading zeros go, 16 to 4; 2 and 1; table; product;
+    /// generator; leading zeros go, 16 and 8; 4 and 2; 1; table; product;
     /// interpolation. One multiplier.
     pub struct Gumbel {
         in clock: Clock,
@@ -24,9 +24,10 @@ leaf! {
         // The second step of one is for r = 0, whose 32 zeros the others cannot all take.
         rounds()
             + &rom("octaves", 28, segments)
-            + &left_justify("{y8, 1'b1}", "v_by_4", "fours", 33, &[16, 8, 4])
-            + "reg [32:0] roughly;\n"
-            + &left_justify("roughly", "w", "ones", 33, &[2, 1, 1])
+            + &left_justify("{y8, 1'b1}", "v_by_8", "eights", 33, &[16, 8])
+            + "reg [32:0] roughly, nearly;\n"
+            + &left_justify("roughly", "v_by_2", "twos", 33, &[4, 2])
+            + &left_justify("nearly", "w", "ones", 33, &[1, 1])
             + TEXT
     }
 }
@@ -62,25 +63,29 @@ fn rounds() -> String {
     text
 }
 
-const TEXT: &str = "reg [2:0] fours_late;
-reg [5:0] n;
+const TEXT: &str = "reg [1:0] eights_late;
+reg [3:0] steps;
+wire [5:0] n = {1'b0, steps, 1'b0} + {5'd0, ones[1]} + {5'd0, ones[0]};
+reg [2:0] segment;
+reg [4:0] above, beyond;
 reg [12:0] rest;
-wire [2:0] segment = |n[5:3] ? 3'd7 : n[2:0];
 reg [15:0] here;
 reg [11:0] slope;
 reg [7:0] fraction;
-reg [4:0] beyond;
 reg signed [20:0] product;
 reg [17:0] base;
 wire [25:0] sum = {base, 8'd128} + {{5{product[20]}}, product};
 always @(posedge clock) begin
-    roughly <= v_by_4;
-    fours_late <= fours;
-    n <= {1'b0, fours_late, 2'd0} + {4'd0, ones[2], 1'b0} + {5'd0, ones[1]} + {5'd0, ones[0]};
+    roughly <= v_by_8;
+    eights_late <= eights;
+    nearly <= v_by_2;
+    steps <= {eights_late, twos};
+    segment <= |n[5:3] ? 3'd7 : n[2:0];
+    above <= |n[5:3] ? n[4:0] - 5'd7 : 5'd0;
     rest <= w[31:19];
     {here, slope} <= octaves[{~segment, rest[12:8]}];
     fraction <= rest[7:0];
-    beyond <= |n[5:3] ? n[4:0] - 5'd7 : 5'd0;
+    beyond <= above;
     product <= $signed(slope) * $signed({1'b0, fraction});
     base <= {{2{here[15]}}, here} + {2'd0, beyond, 11'd0};
     noise <= sum[25:8];
@@ -89,7 +94,7 @@ end
 
 impl Gumbel {
     /// Clock edges from input to output.
-    pub const LATENCY: usize = 13;
+    pub const LATENCY: usize = 14;
 
     /// The noise.
     pub fn model(key: Key, step: u32, i: u32) -> i32 {

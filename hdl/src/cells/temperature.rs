@@ -21,7 +21,7 @@ const TEXT: &str = "reg signed [7:0] high;
 reg signed [16:0] low, factor;
 reg signed [24:0] high_product, high_late;
 reg signed [33:0] low_product, low_late;
-wire [30:0] sum = {high_late, 6'd1} + {9'd0, low_late[31:10]};
+reg [30:0] sum;
 always @(posedge clock) begin
     high <= logit[23:16];
     low <= {1'b0, logit[15:0]};
@@ -30,13 +30,14 @@ always @(posedge clock) begin
     low_product <= low * factor;
     high_late <= high_product;
     low_late <= low_product;
+    sum <= {high_late, 6'd1} + {9'd0, low_late[31:10]};
     z <= sum[30:1];
 end
 ";
 
 impl Temperature {
     /// Clock edges from input to output.
-    pub const LATENCY: usize = 4;
+    pub const LATENCY: usize = 5;
     /// Fraction bits of the logits (`LF`).
     pub const LOGIT_BITS: u32 = 12;
 

@@ -159,7 +159,7 @@ always @(posedge clock) begin
     kind_now <= kind;
     kind_found <= kind_cycles[address_held[3:0]];
     for (k = 1; k < {kinds}; k = k + 1) begin
-        if (kind_now == k) kind_cycles[k] <= kind_cycles[k] + 32'd1;
+        if (kind_now == k[3:0]) kind_cycles[k] <= kind_cycles[k] + 32'd1;
         if (clear_counters) kind_cycles[k] <= 0;
     end
 end

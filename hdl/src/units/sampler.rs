@@ -41,8 +41,8 @@ leaf! {
 wire mine = pair_tag_valid && pair_tag_kind == KIND_LOGITS;
 // mark: {valid, first, last, odd, index}
 wire [16:0] mark = {mine, pair_tag_first, pair_tag_last, pair_tag_odd, pair_tag_index};
-reg [16:0] mark_1, mark_2, mark_3, mark_4, mark_5, mark_6;
-reg signed [23:0] plain0_1, plain0_2, plain0_3, plain0_4, plain1_1, plain1_2, plain1_3, plain1_4;
+reg [16:0] mark_1, mark_2, mark_3, mark_4, mark_5, mark_6, mark_7;
+reg signed [23:0] plain0_1, plain0_2, plain0_3, plain0_4, plain0_5, plain1_1, plain1_2, plain1_3, plain1_4, plain1_5;
 always @(posedge clock) begin
     mark_1 <= mark;
     mark_2 <= mark_1;
@@ -50,14 +50,17 @@ always @(posedge clock) begin
     mark_4 <= mark_3;
     mark_5 <= mark_4;
     mark_6 <= mark_5;
+    mark_7 <= mark_6;
     plain0_1 <= y0;
     plain0_2 <= plain0_1;
     plain0_3 <= plain0_2;
     plain0_4 <= plain0_3;
+    plain0_5 <= plain0_4;
     plain1_1 <= y1;
     plain1_2 <= plain1_1;
     plain1_3 <= plain1_2;
     plain1_4 <= plain1_3;
+    plain1_5 <= plain1_4;
 end
 
 wire greedy = temperature == 0;
@@ -66,19 +69,19 @@ wire [30:0] noisy1 = {scaled1$z[29], scaled1$z} + {{13{noise1$noise[17]}}, noise
 reg signed [30:0] z0, z1, better, best;
 reg better_odd;
 reg [13:0] best_index;
-wire improves = «the best of the token before stays: mark_6[15] → 1'b0» || «the last of equal logits wins: better > best → better >= best»;
+wire improves = «the best of the token before stays: mark_7[15] → 1'b0» || «the last of equal logits wins: better > best → better >= best»;
 always @(posedge clock) begin
-    z0 <= «a greedy choice is left to the noise: greedy → 1'b0» ? {{7{plain0_4[23]}}, plain0_4} : noisy0;
-    z1 <= greedy ? {{7{plain1_4[23]}}, plain1_4} : noisy1;
-    better <= !mark_5[13] && z1 > z0 ? z1 : z0;
-    better_odd <= !mark_5[13] && «the odd one of two equal logits wins: z1 > z0 → z1 >= z0»;
-    if (mark_6[16] && improves) begin
+    z0 <= «a greedy choice is left to the noise: greedy → 1'b0» ? {{7{plain0_5[23]}}, plain0_5} : noisy0;
+    z1 <= greedy ? {{7{plain1_5[23]}}, plain1_5} : noisy1;
+    better <= !mark_6[13] && z1 > z0 ? z1 : z0;
+    better_odd <= !mark_6[13] && «the odd one of two equal logits wins: z1 > z0 → z1 >= z0»;
+    if (mark_7[16] && improves) begin
         best <= better;
-        best_index <= {mark_6[12:0], better_odd};
+        best_index <= {mark_7[12:0], better_odd};
     end
 end
 always @(*) choice = {2'd0, best_index};
-always @(*) retire = mark_5[16] && mark_5[14];
+always @(*) retire = mark_6[16] && mark_6[14];
 
 always @(*) checksum$clock = clock;
 always @(*) checksum$clear = clear_crc;

@@ -59,6 +59,7 @@ leaf! {
             "kind", "by_position", "address", "rows", "score", "cols", "groups", "stride",
         ]) + "
 reg active;
+reg occupied;               // by a step whose last word has not been sent
 reg [1:0] prepare;          // embed: cycles until the row's address is known
 reg [15:0] index;           // embed: which row
 reg [4:0] row;              // embed: its place in the word
@@ -80,32 +81,40 @@ reg [9:0] value_end;
 reg [7:0] head_words, head_end;
 reg [9:0] col_late;         // the last column but one, the last group but one
 reg [12:0] group_late;
-reg one_col, col_last, group_last;
+reg one_col, col_last, group_last, last, final_word;
 reg [15:0] advance;         // words from one row group to the next
-wire last = elementwise || col_last;
-wire final_word = col_last && group_last;
-wire issue = active && !(last && «sums are overwritten before the tail has them: gap != 0 → 1'b0»);
+reg waiting;                // for the sums of the last group to be gone
+wire elementwise_in = step_in_kind == KIND_EMBED || step_in_kind == KIND_NORMALIZE;
 wire scores_in = step_in_kind == KIND_SCORES;
 wire mix_in = step_in_kind == KIND_MIX;
+wire col_ends = one_col || (!col_last && col == col_late);
+wire group_ends = col_last ? group == group_late : group_last;
+wire col_begins = scores_in ? head_words == 8'd1 : mix_in ? value_end == 10'd0 : step_in_cols == 10'd1;
+wire group_begins = scores_in ? key_end == 13'd0 : step_in_groups == 13'd1;
+wire issue = active && !(last && «sums are overwritten before the tail has them: waiting → 1'b0»);
 always @(posedge clock) begin
     key_end <= full ? key_groups[12:0] - 13'd1 : «key groups never written are read: key_group[12:0] → key_groups[12:0] - 13'd1»;
     value_end <= full ? value_groups[9:0] - 10'd1 : «the value group that fills is not read: value_group[9:0] → value_group[9:0] - 10'd1»;
     head_words <= (head_size + 8'd7) >> 3;
     head_end <= head_words - 8'd1;
     if (issue) begin
-        col_last <= one_col || (!col_last && col == col_late);
-        if (col_last) group_last <= group == group_late;
+        col_last <= col_ends;
+        group_last <= group_ends;
+        last <= elementwise || col_ends;
+        final_word <= col_ends && group_ends;
     end
     if (go) begin
         col_late <= scores_in ? {2'd0, head_end} - 10'd1 : mix_in ? value_end - 10'd1 : step_in_cols - 10'd2;
-        one_col <= scores_in ? head_words == 8'd1 : mix_in ? value_end == 10'd0 : step_in_cols == 10'd1;
-        col_last <= scores_in ? head_words == 8'd1 : mix_in ? value_end == 10'd0 : step_in_cols == 10'd1;
+        one_col <= col_begins;
+        col_last <= col_begins;
         group_late <= scores_in ? key_end - 13'd1 : step_in_groups - 13'd2;
-        group_last <= scores_in ? key_end == 13'd0 : step_in_groups == 13'd1;
+        group_last <= group_begins;
+        last <= elementwise_in || col_begins;
+        final_word <= col_begins && group_begins;
         advance <= scores_in ? {8'd0, head_words} : mix_in ? «a long head's later values are read from the wrong words: step_in_stride → {6'd0, value_end}» : {6'd0, step_in_cols};
     end
 end
-always @(*) ready = (!active && prepare == 0) || (issue && final_word);
+always @(*) ready = !occupied || (active && final_word && !waiting);
 
 // Rows of a group that have been written: all, but in the current group while
 // the ring fills, and in the last group of sinks and of ring.
@@ -126,6 +135,7 @@ wire [3:0] pairs = taken_up[4:1];
 
 always @(posedge clock) begin
     gap <= gap == 0 ? 4'd0 : gap - 4'd1;
+    waiting <= gap > 4'd1;
     if (prepare != 0) begin
         prepare <= prepare - 2'd1;
         offset <= quotient * step_cols;
@@ -140,22 +150,27 @@ always @(posedge clock) begin
         if (last) begin
             left <= «a short last row group counts as full: left - taken → left»;
             gap <= scores ? 4'd0 : pairs - 4'd1;
+            waiting <= !scores && pairs > 4'd1;
         end
         if (col_last) begin
             group <= group + 13'd1;
             slot <= group + 13'd1 == key_sink_groups[12:0] ? {step_score, 3'd0} + {value_sink_groups[9:0], 3'd0} : slot + P;
             group_at <= group_at + {4'd0, advance};
         end
-        if (final_word) active <= 0;
+        if (final_word) begin
+            active <= 0;
+            occupied <= 0;
+        end
     end
     began <= go;
     if (go) begin
         step <= step_in;
-        elementwise <= step_in_kind == KIND_EMBED || step_in_kind == KIND_NORMALIZE;
+        elementwise <= elementwise_in;
         scores <= scores_in;
         mix <= mix_in;
         index <= step_in_by_position ? position_row : token;
         active <= step_in_kind != KIND_EMBED;
+        occupied <= 1;
         prepare <= step_in_kind == KIND_EMBED ? 2'd3 : 2'd0;
         group_at <= step_in_address;
         left <= step_in_rows;
@@ -165,8 +180,10 @@ always @(posedge clock) begin
     end
     if (reset) begin
         active <= 0;
+        occupied <= 0;
         prepare <= 0;
         gap <= 0;
+        waiting <= 0;
     end
 end
 

@@ -23,7 +23,7 @@ mod depth {
     /// The value ring is written.
     pub const VALUE: u64 = 17;
     /// The token is chosen.
-    pub const LOGITS: u64 = 22;
+    pub const LOGITS: u64 = 23;
     /// A score is written.
     pub const SCORES: u64 = 15;
     /// A head's last rotated pair is there.
