@@ -3,6 +3,7 @@
 mod bench;
 mod errors;
 mod fetch;
+mod folded;
 mod guide;
 mod json;
 mod run;
