@@ -137,12 +137,14 @@ endmodule
             "{text}"
         );
         assert_eq!(
-            text.matches("($root.top.mutant == 8'd1 ? (x) : (x + 1))").count(),
+            text.matches("($root.top.mutant == 8'd1 ? (x) : (x + 1))")
+                .count(),
             3,
             "{text}"
         );
         assert_eq!(
-            text.matches("($root.top.mutant == 8'd2 ? (-x) : (x))").count(),
+            text.matches("($root.top.mutant == 8'd2 ? (-x) : (x))")
+                .count(),
             1,
             "{text}"
         );

@@ -21,7 +21,9 @@ fn main() {
     match verilog {
         Some(verilog) => print!("{verilog}"),
         None => {
-            eprintln!("usage: annulus-hdl 8|16|48|64|128|pico-ice|ulx3s, or annulus-hdl top pico-ice");
+            eprintln!(
+                "usage: annulus-hdl 8|16|48|64|128|pico-ice|ulx3s, or annulus-hdl top pico-ice"
+            );
             std::process::exit(2);
         }
     }

@@ -20,7 +20,10 @@ use rust_hdl_core::prelude::*;
 
 /// The code of a source.
 fn source(name: &str) -> usize {
-    SOURCES.iter().position(|source| *source == name).unwrap_or_default()
+    SOURCES
+        .iter()
+        .position(|source| *source == name)
+        .unwrap_or_default()
 }
 
 leaf! {
