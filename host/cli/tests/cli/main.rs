@@ -5,6 +5,7 @@ mod compare;
 mod cuda;
 mod errors;
 mod fetch;
+mod folded;
 mod guide;
 mod json;
 mod long;
