@@ -168,7 +168,7 @@ pub struct Figures {
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It ran, and its tokens are right.
-    Ran(Figures),
+    Ran(Box<Figures>),
     /// It could not run; why.
     CouldNotRun(String),
     /// It ran, and its tokens are not the `cpu` backend's; where.
@@ -870,7 +870,7 @@ impl Unfinished {
             Some(what) => self.with(Outcome::Differs(what)),
             None => {
                 let figures = figures(&runs, energy);
-                self.with(Outcome::Ran(figures))
+                self.with(Outcome::Ran(Box::new(figures)))
             }
         }
     }
