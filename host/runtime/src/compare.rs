@@ -23,6 +23,7 @@ use annulus_kernels::engine::{self, Chosen, Engine, CAPACITY};
 use annulus_kernels::plan::{Mode, Plan};
 use annulus_kernels::program::Program;
 use annulus_model::image::Image;
+use cpu_time::ThreadTime;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::error::Error;
@@ -151,6 +152,9 @@ pub struct Figures {
     pub cycles_per_token: Option<f64>,
     /// Energy, or why it is not known.
     pub energy: Energy,
+    /// For rows of one thread: the share of the time in which it had the processor.
+    /// Well below 1, other work was in the way, and the rates are too low.
+    pub processor_share: Option<f64>,
     /// Where the figures come from.
     pub evidence: Evidence,
     /// SHA-256 of the tokens of the first stream, its beginning.
@@ -164,7 +168,7 @@ pub struct Figures {
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It ran, and its tokens are right.
-    Ran(Figures),
+    Ran(Box<Figures>),
     /// It could not run; why.
     CouldNotRun(String),
     /// It ran, and its tokens are not the `cpu` backend's; where.
@@ -297,6 +301,8 @@ struct Runs {
     single: Vec<f64>,
     first_token: Option<Duration>,
     cycles_per_token: Option<f64>,
+    /// Share of the runs' time in which this thread had the processor.
+    processor_share: Option<f64>,
     /// Cycles of the prompt and the first token.
     first_cycles: Option<f64>,
     /// Cycles of single tokens.
@@ -372,6 +378,7 @@ impl Bench<'_> {
             .and_then(|mut backend| self.runs(backend.as_mut(), &meter));
         row.finish(measured, expected, |runs, energy| Figures {
             evidence: Evidence::Measured,
+            processor_share: runs.processor_share,
             ..figures(runs, energy)
         })
     }
@@ -556,6 +563,7 @@ impl Bench<'_> {
         let warm = run(runs)?.as_secs_f64().max(1e-9);
         let repeats = (RUN_TIME.as_secs_f64() / warm).ceil() as usize;
         let joules = meter.start();
+        let (wall, processor) = (Instant::now(), ThreadTime::now());
         for _ in 0..self.request.runs {
             let mut time = Duration::ZERO;
             for _ in 0..repeats {
@@ -564,6 +572,8 @@ impl Bench<'_> {
             runs.rates
                 .push((repeats * tokens) as f64 / time.as_secs_f64());
         }
+        runs.processor_share =
+            Some(processor.elapsed().as_secs_f64() / wall.elapsed().as_secs_f64().max(1e-9));
         Ok(meter.energy(&joules, self.request.runs * repeats * tokens))
     }
 
@@ -809,6 +819,7 @@ fn figures(runs: &Runs, energy: Energy) -> Figures {
         token_clock: "the host, a token at a time",
         cycles_per_token: runs.cycles_per_token,
         energy,
+        processor_share: None,
         evidence: Evidence::Simulated,
         token_hash: hash(&runs.tokens),
         detail: String::new(),
@@ -859,7 +870,7 @@ impl Unfinished {
             Some(what) => self.with(Outcome::Differs(what)),
             None => {
                 let figures = figures(&runs, energy);
-                self.with(Outcome::Ran(figures))
+                self.with(Outcome::Ran(Box::new(figures)))
             }
         }
     }

@@ -558,7 +558,7 @@ impl<'a> Gang<'a> {
             bytes,
             line,
         };
-        if address % bytes as u64 != 0 {
+        if !address.is_multiple_of(bytes as u64) {
             return Err(Fault::Alignment {
                 address,
                 bytes,

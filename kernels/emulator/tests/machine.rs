@@ -135,10 +135,7 @@ fn unknown_language_is_named_with_its_line() {
     for line in ["add.f32 %f1, %f2, %f3;", "tex.1d.v4.s32.s32 {%r1}, [%r2];"] {
         let text =
             format!(".visible .entry test(\n.param .u64 test_param_0\n)\n{{\n{line}\nret;\n}}\n");
-        let error = parse(&text, |_| 0)
-            .err()
-            .expect("it is refused")
-            .to_string();
+        let error = parse(&text, |_| 0).expect_err("it is refused").to_string();
         let name = line.split(' ').next().unwrap_or_default();
         assert!(error.contains("line 5") && error.contains(name), "{error}");
     }

@@ -49,7 +49,7 @@ fn bars(comparison: &Comparison) -> Vec<Bar> {
             streams,
             evidence,
             ..
-        } = figures;
+        } = figures.as_ref();
         let mut bar = |rate: f64, aggregate: bool| {
             let of = if aggregate {
                 format!(" ({streams} streams)")

@@ -85,6 +85,9 @@ fn cells(f: &Figures) -> [String; 9] {
     .map(|cell| format!(" {cell}"))
 }
 
+/// From here on a thread had the processor to itself.
+const UNDISTURBED: f64 = 0.95;
+
 /// What a table has no room for.
 fn note(row: &Row, f: &Figures) -> String {
     let mut parts = vec![row.device.clone()];
@@ -95,6 +98,14 @@ fn note(row: &Row, f: &Figures) -> String {
     if let Some(spread) = spread.filter(|spread| spread.min < spread.max) {
         let (min, max) = (grouped(spread.min), grouped(spread.max));
         parts.push(format!("runs from {min} to {max} tokens/s"));
+    }
+    let disturbed = f.processor_share.filter(|&share| share < UNDISTURBED);
+    if let Some((share, rate)) = disturbed.zip(f.tokens_per_second) {
+        parts.push(format!(
+            "other work had the processor {:.0}% of the time: {} tokens a second of its own",
+            100.0 * (1.0 - share),
+            grouped(rate.median / share)
+        ));
     }
     if f.token_us_p50.is_some() {
         parts.push(format!("single tokens timed by {}", f.token_clock));
