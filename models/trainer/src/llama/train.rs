@@ -26,13 +26,13 @@ const LAST_RATE: f64 = 0.01;
 #[derive(Args, Clone, Debug)]
 pub struct Recipe {
     /// Training steps
-    #[arg(long, default_value_t = 30_000)]
+    #[arg(long, default_value_t = 8_000)]
     pub steps: usize,
     /// Steps, the last ones, over which the learning rate falls
-    #[arg(long, default_value_t = 12_000)]
+    #[arg(long, default_value_t = 4_500)]
     pub decay: usize,
     /// Steps, the last ones, with the integer pipeline's rounding in the loop
-    #[arg(long, default_value_t = 4_000)]
+    #[arg(long, default_value_t = 1_200)]
     pub quantized: usize,
     /// Sequences a step
     #[arg(long, default_value_t = 16)]
