@@ -3,7 +3,6 @@
 mod bench;
 mod errors;
 mod fetch;
-mod folded;
 mod guide;
 mod json;
 mod run;
