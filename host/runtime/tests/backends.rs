@@ -413,7 +413,7 @@ fn runs_can_be_ended_and_begun_again() {
         );
         assert_eq!(
             written(backend.as_mut(), &image, &[1, 2, 3], 2, sampling(None)).0,
-            []
+            [] as [u32; 0]
         );
         let empty = Request {
             prompt: &[],

@@ -5,7 +5,6 @@ mod compare;
 mod cuda;
 mod errors;
 mod fetch;
-mod folded;
 mod guide;
 mod json;
 mod long;
