@@ -65,9 +65,9 @@ fn compare(
         let token = rng.within(0, model.vocab as i32 - 1) as u32;
         let silent = rng.one_in(5) && position + 1 < tokens;
         core.write(regs::TOKEN_IN, token | u32::from(silent) << 31);
-        // Whoever asks how far a running core is must not disturb it.
-        for _ in 0..rng.within(0, 40) {
-            core.model().run(rng.within(0, 60) as u64);
+        // Whoever asks how far a running core is must not disturb it, whenever that is.
+        for _ in 0..rng.within(0, 400) {
+            core.model().run(rng.within(0, 200) as u64);
             core.read(regs::STATUS);
         }
         assert!(
@@ -145,84 +145,6 @@ fn first_random_models() {
 #[test]
 fn more_random_models() {
     random_models(400..440);
-}
-
-/// A model of this head size, with what `change` says.
-fn of_head(head_size: usize, change: impl FnOnce(&mut Shape)) -> Shape {
-    let mut shape = Shape {
-        layers: 2,
-        hidden: 21,
-        heads: 3,
-        kv_heads: 1,
-        head_size,
-        vocab: 19,
-        rope: true,
-        hadamard: false,
-        relu: false,
-        final_norm: true,
-        tied: true,
-        positions: None,
-        embedding_norm: false,
-        saturating: false,
-    };
-    change(&mut shape);
-    shape
-}
-
-/// Head sizes, one KV head and several, both feed-forwards, microGPT's form; windows of one
-/// slot, an odd number, a whole word and one more.
-#[test]
-fn every_form() {
-    let preset = preset();
-    let mut core = built(&preset);
-    let mut seed = 800;
-    for head_size in [2, 4, 6, 8, 16] {
-        let forms = [
-            of_head(head_size, |_| ()),
-            of_head(head_size, |shape| {
-                shape.kv_heads = 3;
-                shape.relu = true;
-            }),
-            of_head(head_size, |shape| {
-                shape.rope = false;
-                shape.relu = true;
-                shape.final_norm = false;
-                shape.tied = false;
-                shape.positions = Some(4);
-                shape.embedding_norm = true;
-            }),
-        ];
-        for (form, window) in forms.iter().zip([[1, 8], [5, 9], [2, 7]]) {
-            for window in window {
-                seed += 1;
-                println!("head size {head_size}, window {window}, seed {seed}");
-                compare(
-                    &mut core,
-                    &preset,
-                    &form.model(seed),
-                    window,
-                    2 * window + 3,
-                    seed,
-                );
-            }
-        }
-    }
-}
-
-/// What the core lacks is named when a model needs it.
-#[test]
-fn what_the_core_lacks_is_named() {
-    let preset = preset();
-    let refused = |shape: &Shape, sinks: usize| {
-        let error = compile(&shape.model(1), &preset, 8, sinks).expect_err("the core lacks it");
-        error.to_string()
-    };
-    let rotated = refused(&of_head(8, |shape| shape.hadamard = true), 0);
-    assert!(rotated.contains("Hadamard rotation"), "{rotated}");
-    let sinks = refused(&of_head(8, |_| ()), 2);
-    assert!(sinks.contains("attention sinks"), "{sinks}");
-    let large = refused(&of_head(18, |_| ()), 0);
-    assert!(large.contains("18") && large.contains("16"), "{large}");
 }
 
 /// Every core of a board is the preset with its own memories.

@@ -99,6 +99,8 @@ reg [7:0] lane, held;
 reg [19:0] at;
 reg [3:0] errors;
 reg ordered;
+reg token_waits, budget_waits;
+wire queued = token_waits && accepted;
 reg [2:0] wait_left;
 reg write_memory;
 reg [4:0] in_put, in_got, out_put, out_got;
@@ -200,12 +202,15 @@ always @(posedge clock) begin
         : address != R_MEM_DATA ? {8'd0, address}
         : region == PHASE ? PHASES + pair_at : INCREMENTS + pair_at;
 
-    if (queue && !in_count[4]) in_put <= in_put + 5'd1;
+    // The machine hears of a token or a budget once it can read it, not before.
+    token_waits <= (queue && !in_count[4]) || (token_waits && !accepted);
+    budget_waits <= (write && address == R_BUDGET) || (budget_waits && !accepted);
+    if (queued) in_put <= in_put + 5'd1;
     if (pop) in_got <= in_got + 5'd1;
     if (push) out_put <= out_put + 5'd1;
     if (take) out_got <= out_got + 5'd1;
-    awake <= (awake && !woken) || queue || take || (write && address == R_BUDGET);
-    stopped <= («the stop token is ignored: stopped || stop → 1'b0») && !queue;
+    awake <= (awake && !woken) || queued || take || (budget_waits && accepted);
+    stopped <= («the stop token is ignored: stopped || stop → 1'b0») && !queued;
 
     errors[E_SHIFT] <= errors[E_SHIFT] || illegal;
     errors[E_STEP] <= errors[E_STEP] || bad_step;

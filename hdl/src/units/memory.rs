@@ -23,23 +23,28 @@ leaf! {
     verilog(this) {
         let mut text = localparams(&[("WORDS", this._words), ("A", address_bits(this._words))])
             + "always @(posedge clock) lane_q <= word[32 * lane +: 32];\n";
-        // A row of the array has block RAMs of its own, and its own copy of the address
-        // beside them: one for all would have to cross the whole device in a cycle.
+        // A row of the array has block RAMs of its own, and beside them its own copies of what
+        // they are told: one for all would have to cross the whole device in a cycle.
         for r in 0..BYTES / 8 {
-            let bytes = 8 * r..8 * r + 8;
-            let writes: String = bytes.enumerate().map(|(i, byte)| format!(
-                "    if (write[{byte}]) mem_{r}[write_at[A-1:0]][{} +: 8] <= data[{} +: 8];\n", 8 * i, 8 * byte,
+            let writes: String = (0..8).map(|i| format!(
+                "    if (write_{r}[{i}]) mem_{r}[to_{r}][{} +: 8] <= data_{r}[{} +: 8];\n", 8 * i, 8 * i,
             )).collect();
             text += &format!("
 {BLOCK_RAM}reg [63:0] mem_{r} [0:WORDS-1];
-reg [A-1:0] at_{r};
-reg [63:0] found_{r};
-(* keep *) always @(posedge clock) at_{r} <= read_at[A-1:0];
+reg [A-1:0] at_{r}, to_{r};
+reg [7:0] write_{r};
+reg [63:0] data_{r}, found_{r};
+(* keep *) always @(posedge clock) begin
+    at_{r} <= read_at[A-1:0];
+    to_{r} <= write_at[A-1:0];
+    write_{r} <= write[{first} +: 8];
+    data_{r} <= data[{low} +: 64];
+end
 always @(posedge clock) begin
 {writes}    found_{r} <= mem_{r}[at_{r}];
     word[{low} +: 64] <= found_{r};
 end
-", low = 64 * r);
+", first = 8 * r, low = 64 * r);
         }
         text
     }

@@ -33,7 +33,14 @@ fn agree(core: CoreShape, positions: usize) {
         backend.load(&image).unwrap();
         backend
     });
-    let found = compare(&mut backends, &[opened.model.bos], positions, choice, |_| {}).unwrap();
+    let found = compare(
+        &mut backends,
+        &[opened.model.bos],
+        positions,
+        choice,
+        |_| {},
+    )
+    .unwrap();
     assert_eq!(found.difference, None);
     assert_eq!(found.positions, positions);
 }

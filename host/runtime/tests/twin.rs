@@ -63,7 +63,12 @@ fn lights(twin: &Twin, expected: [bool; 3]) {
 
 /// The shipped model for this board, and how it chooses.
 fn names() -> (Image, Gumbel) {
-    let model = models::open(Path::new("names"), None, annulus_runtime::Rotation::Hadamard).unwrap();
+    let model = models::open(
+        Path::new("names"),
+        None,
+        annulus_runtime::Rotation::Hadamard,
+    )
+    .unwrap();
     let core = twin::core(&[Kind::Twin]).unwrap();
     let image = model.image(&core, None, None).unwrap();
     let sampling = Sampling {
