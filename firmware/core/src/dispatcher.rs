@@ -64,6 +64,13 @@ impl<B: Board, W: Wire> Dispatcher<B, W> {
         }
     }
 
+    /// Begins a board's life without a host: the next turns configure the FPGA from flash, load
+    /// the image that is there and run its self-test. The lights tell how that went; a host that
+    /// says hello ends it.
+    pub fn start_stored(&mut self) {
+        self.station.start_stored();
+    }
+
     /// The board.
     pub fn board(&mut self) -> &mut B {
         self.station.board()
@@ -157,7 +164,8 @@ impl Session {
             return;
         }
         if self.id != Some(head.session) {
-            output.push(head, &Answer::Fault(Fault::Session));
+            let fault = self.id.map_or(Fault::NoSession, |_| Fault::Session);
+            output.push(head, &Answer::Fault(fault));
             return;
         }
         if self.last == Some(head.sequence) {

@@ -23,14 +23,15 @@ fn main() -> ExitCode {
         Command::Verilog(args) => commands::verilog::run(&args),
         Command::Selftest(args) => commands::selftest::run(&args),
         Command::Fetch(args) => commands::fetch::run(&args),
-        Command::Devices | Command::Flash => Err(Failure::Later("boards")),
+        Command::Devices(args) => commands::devices::run(&args),
+        Command::Flash(args) => commands::flash::run(&args),
     };
     match done {
         // A reader that has seen enough is no fault.
         Ok(()) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
         Err(failure) => {
             output::say(&failure);
-            ExitCode::FAILURE
+            failure.code().into()
         }
     }
 }
