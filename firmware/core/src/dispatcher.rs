@@ -122,6 +122,8 @@ impl<B: Board, W: Wire> Dispatcher<B, W> {
                 }
                 Err(FrameError::Message(head)) => {
                     meters.frames += 1;
+                    // In this firmware's own version, which the host reads from the head.
+                    let head = Head::new(head.session, head.sequence);
                     self.output.push(head, &Answer::Fault(Fault::Version));
                 }
                 Err(_) => meters.damaged += 1,

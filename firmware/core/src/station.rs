@@ -756,9 +756,9 @@ impl<B: Board, W: Wire> Station<B, W> {
     fn show(&mut self) {
         let held = self.run.as_ref().is_some_and(|run| !run.wants());
         let lights = match &self.work {
-            _ if self.failed => Lights::Fault,
             Work::Run if held => Lights::Held,
             Work::Run | Work::Prompt { .. } | Work::SelfTest { .. } => Lights::Running,
+            _ if self.failed => Lights::Fault,
             _ if self.upload.is_some() => Lights::Loading,
             _ if self.shape.is_err() => Lights::NoCore,
             _ if self.image.is_none() => Lights::NoImage,

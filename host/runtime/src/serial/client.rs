@@ -389,9 +389,10 @@ impl<L: Line> Client<L> {
         Ok(None)
     }
 
-    /// Waits for a frame.
+    /// Waits for a frame, but not through more bytes than a few of them have.
     fn hear(&mut self, patience: Duration) -> Result<Heard> {
-        for _ in 0..NOISE {
+        let mut heard = 0;
+        loop {
             while let Some(&byte) = self.input.get(self.read) {
                 self.read += 1;
                 let Some(bytes) = self.receiver.push(byte) else {
@@ -408,16 +409,19 @@ impl<L: Line> Client<L> {
                     Err(_) => return Ok(Heard::Damaged),
                 }
             }
+            if heard >= 4 * MAX_FRAME {
+                return Ok(Heard::Damaged);
+            }
             let mut bytes = [0; 4096];
             let count = self.line.receive(&mut bytes, patience);
             let count = count.map_err(|why| self.gone(why))?;
             if count == 0 {
                 return Ok(Heard::Nothing);
             }
+            heard += count;
             self.input = bytes.get(..count).unwrap_or_default().to_vec();
             self.read = 0;
         }
-        Ok(Heard::Damaged)
     }
 
     /// Whether this is the answer to the request that was sent last.
