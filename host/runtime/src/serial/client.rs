@@ -18,6 +18,8 @@ const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(1);
 /// Times that a request is sent before the board is given up.
 const ATTEMPTS: u32 = 16;
+/// Times that a part of an upload is sent before a shorter one is tried.
+const CHUNK_ATTEMPTS: u32 = 2;
 /// Times that a board is greeted.
 const GREETINGS: u32 = 6;
 /// How long a board that works is left alone.
@@ -147,9 +149,15 @@ impl<L: Line> Client<L> {
     /// # Errors
     /// If the board cannot do it, or does not answer.
     pub fn ask(&mut self, request: &Request) -> Result<Reply> {
+        let reply = self.ask_for(request, ATTEMPTS)?;
+        reply.ok_or_else(|| SerialError::NoAnswer(self.port.clone()))
+    }
+
+    /// Asks so many times at most; `None` without an answer.
+    fn ask_for(&mut self, request: &Request, attempts: u32) -> Result<Option<Reply>> {
         self.sequence = self.sequence.wrapping_add(1);
         let (mut attempt, mut worked) = (0, 0);
-        while attempt < ATTEMPTS && worked < WORKED {
+        while attempt < attempts && worked < WORKED {
             self.send(request)?;
             match self.wait(patience(attempt))? {
                 Some(Reply::Working) => {
@@ -158,17 +166,17 @@ impl<L: Line> Client<L> {
                     // The answer may come by itself.
                     match self.wait(WORKING)? {
                         Some(Reply::Working) | None => {}
-                        Some(reply) => return self.checked(reply),
+                        Some(reply) => return self.checked(reply).map(Some),
                     }
                 }
-                Some(reply) => return self.checked(reply),
+                Some(reply) => return self.checked(reply).map(Some),
                 None => {
                     self.repeated += 1;
                     attempt += 1;
                 }
             }
         }
-        Err(SerialError::NoAnswer(self.port.clone()))
+        Ok(None)
     }
 
     /// Asks for something that is answered by [`Reply::Done`].
@@ -200,6 +208,7 @@ impl<L: Line> Client<L> {
             digest,
         };
         let mut have = self.have(&begin)?;
+        let mut lost = 0;
         while have < bytes.len() {
             progress(have);
             let end = bytes.len().min(have + self.chunk);
@@ -207,14 +216,23 @@ impl<L: Line> Client<L> {
                 offset: have as u32,
                 bytes: bytes.get(have..end).unwrap_or_default(),
             };
-            let repeated = self.repeated;
-            have = self.have(&part)?;
-            // On a bad line short frames pass where long ones do not.
-            self.chunk = if self.repeated == repeated {
-                (2 * self.chunk).min(MAX_CHUNK)
-            } else {
-                (self.chunk / 2).max(SHORTEST_CHUNK)
-            };
+            // On a bad line short frames pass where long ones do not. What has arrived of a part
+            // that was given up does no harm: the board says how far it is.
+            match self.ask_for(&part, CHUNK_ATTEMPTS)? {
+                Some(Reply::Have(bytes)) => {
+                    have = bytes as usize;
+                    lost = 0;
+                    self.chunk = (2 * self.chunk).min(MAX_CHUNK);
+                }
+                Some(_) => return Err(self.unexpected()),
+                None if lost == ATTEMPTS => {
+                    return Err(SerialError::NoAnswer(self.port.clone()));
+                }
+                None => {
+                    lost += 1;
+                    self.chunk = (self.chunk / 2).max(SHORTEST_CHUNK);
+                }
+            }
         }
         progress(have);
         self.order(&Request::Finish)
