@@ -6,6 +6,9 @@ use heapless::{Deque, Vec};
 /// Tokens that a board keeps until the host has acknowledged them.
 const KEPT: usize = 256;
 
+/// Tokens that are sent in one frame: on a bad line short frames pass where long ones do not.
+const TOGETHER: usize = 32;
+
 /// The bytes of the tokens in one frame.
 pub(crate) type TokenBytes = Vec<u8, { 2 * MAX_TOKENS }>;
 
@@ -100,7 +103,7 @@ impl Run {
         bytes.clear();
         let first = self.sent;
         let skipped = (self.sent - self.first) as usize;
-        for token in self.kept.iter().skip(skipped).take(MAX_TOKENS) {
+        for token in self.kept.iter().skip(skipped).take(TOGETHER) {
             if bytes.extend_from_slice(&token.to_le_bytes()).is_ok() {
                 self.sent += 1;
             }

@@ -2,9 +2,11 @@
 
 pub mod bench;
 pub mod compare;
+pub mod devices;
 pub mod eval;
 pub mod explore;
 pub mod fetch;
+pub mod flash;
 pub mod generate;
 pub mod inspect;
 pub mod quantize;

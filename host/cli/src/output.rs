@@ -1,6 +1,8 @@
 //! Standard output, progress bars, and what a command fails with.
 
 use annulus_runtime::backend::BackendError;
+use annulus_runtime::generate::GenerateError;
+use annulus_runtime::serial::SerialError;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::error::Error;
@@ -25,9 +27,6 @@ pub enum Failure {
     /// Nobody reads standard output any more.
     #[error("nobody reads standard output")]
     BrokenPipe,
-    /// A part of Annulus that this version does not have.
-    #[error("this version knows no {0} yet: it runs models on the simulated core (sim) and on this processor (cpu)")]
-    Later(&'static str),
 }
 
 impl Failure {
@@ -36,17 +35,40 @@ impl Failure {
         Failure::Error(Box::new(error))
     }
 
-    /// The exit status: 1, or [`ABSENT`] where a device was asked for that is not there.
-    pub fn status(&self) -> u8 {
-        match self {
-            Failure::Error(error)
-                if error
-                    .downcast_ref::<BackendError>()
-                    .is_some_and(BackendError::is_absence) =>
-            {
-                ABSENT
-            }
-            _ => 1,
+    /// The exit status: 1, [`ABSENT`] without the GPU that was asked for, or for a board what `sysexits.h` calls it.
+    pub fn code(&self) -> u8 {
+        let Failure::Error(error) = self else {
+            return 1;
+        };
+        let backend = match error.downcast_ref() {
+            Some(GenerateError::Backend(error)) => Some(error),
+            _ => error.downcast_ref(),
+        };
+        if backend.is_some_and(BackendError::is_absence) {
+            return ABSENT;
+        }
+        let serial = match backend {
+            Some(BackendError::Serial(error)) => Some(error),
+            _ => error.downcast_ref(),
+        };
+        match serial {
+            // EX_NOPERM, EX_UNAVAILABLE, EX_IOERR, EX_PROTOCOL
+            Some(SerialError::Permission(_)) => 77,
+            Some(
+                SerialError::NoPort(_)
+                | SerialError::InUse(_)
+                | SerialError::Open { .. }
+                | SerialError::NoBoard
+                | SerialError::Several(_),
+            ) => 69,
+            Some(SerialError::Gone { .. } | SerialError::NoAnswer(_)) => 74,
+            Some(
+                SerialError::Silent(_)
+                | SerialError::Stranger(_)
+                | SerialError::Version { .. }
+                | SerialError::Unexpected(_),
+            ) => 76,
+            Some(SerialError::Fault { .. }) | None => 1,
         }
     }
 

@@ -14,7 +14,7 @@ pub fn run(args: &CompareArgs) -> Outcome {
         .iter()
         .map(|name| Ok(setup::kind(name)?.0))
         .collect::<Result<Vec<Kind>, Failure>>()?;
-    let setup = Setup::new(&args.model, &kinds)?;
+    let setup = Setup::new(&args.model, &kinds, None)?;
     let prompt = setup.prompt(&args.stream)?;
     let sampling = args.stream.sampling();
     let gumbel = sampling.gumbel(&setup.image).map_err(Failure::new)?;

@@ -37,7 +37,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
     let text = std::fs::read(&path)
         .map_err(|e| Failure::Verdict(format!("cannot read {}: {e}", path.display())))?;
     let text = last(&text, args.last);
-    let setup = Setup::new(&args.model, &[Kind::Cpu])?;
+    let setup = Setup::new(&args.model, &[Kind::Cpu], None)?;
     let image = &setup.image;
     let (window, sinks) = (image.window(), image.sinks());
     let bar = output::bar("tokens", 0);

@@ -18,10 +18,16 @@ const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(1);
 /// Times that a request is sent before the board is given up.
 const ATTEMPTS: u32 = 16;
+/// Times that a part of an upload is sent before a shorter one is tried.
+const CHUNK_ATTEMPTS: u32 = 2;
 /// Times that a board is greeted.
 const GREETINGS: u32 = 6;
 /// How long a board that works is left alone.
 const WORKING: Duration = Duration::from_millis(50);
+/// Times that a board may say that it works: minutes. It gives its core up long before.
+const WORKED: u32 = 4000;
+/// Bytes come, but no frame of ours, so many times: nobody is there.
+const NOISE: u32 = 200;
 /// How long tokens are waited for before they are asked for.
 const SILENCE: Duration = Duration::from_millis(200);
 /// Tokens that the board may be ahead.
@@ -98,7 +104,7 @@ impl<L: Line> Client<L> {
         for attempt in 0..GREETINGS {
             self.sequence = self.sequence.wrapping_add(1);
             self.send(&Request::Hello)?;
-            loop {
+            for _ in 0..NOISE {
                 match self.hear(patience(attempt))? {
                     Heard::Reply(head, Reply::Hello(greeting)) if self.answers(head) => {
                         self.greeting = greeting;
@@ -143,27 +149,34 @@ impl<L: Line> Client<L> {
     /// # Errors
     /// If the board cannot do it, or does not answer.
     pub fn ask(&mut self, request: &Request) -> Result<Reply> {
+        let reply = self.ask_for(request, ATTEMPTS)?;
+        reply.ok_or_else(|| SerialError::NoAnswer(self.port.clone()))
+    }
+
+    /// Asks so many times at most; `None` without an answer.
+    fn ask_for(&mut self, request: &Request, attempts: u32) -> Result<Option<Reply>> {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut attempt = 0;
-        while attempt < ATTEMPTS {
+        let (mut attempt, mut worked) = (0, 0);
+        while attempt < attempts && worked < WORKED {
             self.send(request)?;
             match self.wait(patience(attempt))? {
                 Some(Reply::Working) => {
                     attempt = 0;
+                    worked += 1;
                     // The answer may come by itself.
                     match self.wait(WORKING)? {
                         Some(Reply::Working) | None => {}
-                        Some(reply) => return self.checked(reply),
+                        Some(reply) => return self.checked(reply).map(Some),
                     }
                 }
-                Some(reply) => return self.checked(reply),
+                Some(reply) => return self.checked(reply).map(Some),
                 None => {
                     self.repeated += 1;
                     attempt += 1;
                 }
             }
         }
-        Err(SerialError::NoAnswer(self.port.clone()))
+        Ok(None)
     }
 
     /// Asks for something that is answered by [`Reply::Done`].
@@ -195,6 +208,7 @@ impl<L: Line> Client<L> {
             digest,
         };
         let mut have = self.have(&begin)?;
+        let mut lost = 0;
         while have < bytes.len() {
             progress(have);
             let end = bytes.len().min(have + self.chunk);
@@ -202,14 +216,23 @@ impl<L: Line> Client<L> {
                 offset: have as u32,
                 bytes: bytes.get(have..end).unwrap_or_default(),
             };
-            let repeated = self.repeated;
-            have = self.have(&part)?;
-            // On a bad line short frames pass where long ones do not.
-            self.chunk = if self.repeated == repeated {
-                (2 * self.chunk).min(MAX_CHUNK)
-            } else {
-                (self.chunk / 2).max(SHORTEST_CHUNK)
-            };
+            // On a bad line short frames pass where long ones do not. What has arrived of a part
+            // that was given up does no harm: the board says how far it is.
+            match self.ask_for(&part, CHUNK_ATTEMPTS)? {
+                Some(Reply::Have(bytes)) => {
+                    have = bytes as usize;
+                    lost = 0;
+                    self.chunk = (2 * self.chunk).min(MAX_CHUNK);
+                }
+                Some(_) => return Err(self.unexpected()),
+                None if lost == ATTEMPTS => {
+                    return Err(SerialError::NoAnswer(self.port.clone()));
+                }
+                None => {
+                    lost += 1;
+                    self.chunk = (self.chunk / 2).max(SHORTEST_CHUNK);
+                }
+            }
         }
         progress(have);
         self.order(&Request::Finish)
@@ -289,7 +312,7 @@ impl<L: Line> Client<L> {
         self.order(&Request::Run { run, token, count })?;
         let mut flow = Flow::new(run);
         self.credit(&mut flow)?;
-        let mut silent = 0;
+        let (mut silent, mut noise) = (0, 0);
         while silent < ATTEMPTS {
             let fresh = match self.hear(SILENCE)? {
                 Heard::Reply(head, Reply::Fault(fault)) if self.answers(head) => {
@@ -304,15 +327,19 @@ impl<L: Line> Client<L> {
                         end,
                     },
                 ) if head.session == self.session && of == run => flow.take(first, tokens, end),
-                Heard::Reply(..) | Heard::Damaged => continue,
-                Heard::Nothing => {
+                Heard::Reply(..) | Heard::Damaged if noise < NOISE => {
+                    noise += 1;
+                    continue;
+                }
+                Heard::Reply(..) | Heard::Damaged | Heard::Nothing => {
                     silent += 1;
+                    noise = 0;
                     self.repeated += 1;
                     self.credit(&mut flow)?;
                     continue;
                 }
             };
-            silent = 0;
+            (silent, noise) = (0, 0);
             let before = flow.next - fresh.tokens.len() as u32;
             for (done, &token) in (before + 1..).zip(&fresh.tokens) {
                 if on_token(token.into()).is_break() {
@@ -370,17 +397,19 @@ impl<L: Line> Client<L> {
     /// Waits for the answer to the request that was just sent. `None` where none comes in time
     /// or something was lost.
     fn wait(&mut self, patience: Duration) -> Result<Option<Reply>> {
-        loop {
+        for _ in 0..NOISE {
             match self.hear(patience)? {
                 Heard::Reply(head, reply) if self.answers(head) => return Ok(Some(reply)),
                 Heard::Reply(..) => {}
-                Heard::Damaged | Heard::Nothing => return Ok(None),
+                Heard::Damaged | Heard::Nothing => break,
             }
         }
+        Ok(None)
     }
 
-    /// Waits for a frame.
+    /// Waits for a frame, but not through more bytes than a few of them have.
     fn hear(&mut self, patience: Duration) -> Result<Heard> {
+        let mut heard = 0;
         loop {
             while let Some(&byte) = self.input.get(self.read) {
                 self.read += 1;
@@ -398,12 +427,16 @@ impl<L: Line> Client<L> {
                     Err(_) => return Ok(Heard::Damaged),
                 }
             }
+            if heard >= 4 * MAX_FRAME {
+                return Ok(Heard::Damaged);
+            }
             let mut bytes = [0; 4096];
             let count = self.line.receive(&mut bytes, patience);
             let count = count.map_err(|why| self.gone(why))?;
             if count == 0 {
                 return Ok(Heard::Nothing);
             }
+            heard += count;
             self.input = bytes.get(..count).unwrap_or_default().to_vec();
             self.read = 0;
         }
