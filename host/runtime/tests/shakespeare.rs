@@ -31,10 +31,16 @@ fn agree(core: CoreShape, positions: usize) {
     let mut backends = [Kind::Sim, Kind::Cpu].map(|kind| {
         let mut backend = backend(kind, &core, None).unwrap();
         backend.load(&image).unwrap();
-        backend.set_choice(choice).unwrap();
         backend
     });
-    let found = compare(&mut backends, &[opened.model.bos], positions, |_| {}).unwrap();
+    let found = compare(
+        &mut backends,
+        &[opened.model.bos],
+        positions,
+        choice,
+        |_| {},
+    )
+    .unwrap();
     assert_eq!(found.difference, None);
     assert_eq!(found.positions, positions);
 }
