@@ -201,11 +201,11 @@ fn transformers(t: &Tensors, model: &FloatModel, tokens: &[u32]) -> Vec<Vec<f64>
             normed.iter().map(|x| linear(part(name), x)).collect()
         };
         let [q, k, v] = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"].map(project);
-        for i in 0..tokens.len() {
+        for (i, queries) in q.iter().enumerate() {
             let mut mixed = Vec::new();
             for head in 0..model.heads {
                 let kv = head / (model.heads / model.kv_heads) * size;
-                let query = rotated(&q[i][head * size..][..size], i);
+                let query = rotated(&queries[head * size..][..size], i);
                 let keys = (0..=i).filter(|j| i - j < model.context);
                 let weights: Vec<(usize, f64)> = keys
                     .map(|j| {

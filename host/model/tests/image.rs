@@ -401,7 +401,7 @@ fn what_does_not_fit_is_refused_by_how_much() {
     };
     assert_eq!(
         refusal(bare, 8, 0),
-        "this core has no Hadamard rotation: quantize the model without it, or take another core"
+        "this core has no Hadamard rotation: quantize the model without it (--no-hadamard), or take another core"
     );
     let no_sinks = CoreShape {
         features: regs::feature::HADAMARD,

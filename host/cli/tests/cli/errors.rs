@@ -87,12 +87,6 @@ fn models_that_are_not_there() {
 
 #[test]
 fn backends_that_are_not_there() {
-    for backend in ["x"; 0] {
-        refused(
-            &line(&format!("generate --model names --backend {backend}")),
-            &[backend, "not built yet", "sim, cuda or cpu"],
-        );
-    }
     refused(
         &line("generate --model names --backend fpga"),
         &["\"fpga\"", "auto, cpu, sim"],

@@ -188,6 +188,78 @@ fn eval() {
 }
 
 #[test]
+fn a_text_read_twice_in_one_stream() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = folder.path().join("play.txt");
+    std::fs::write(&text, "ROMEO:\nWhat light is this?\n".repeat(20)).expect("a file");
+    let report = line(&format!(
+        "eval --model shakespeare --text {} --last 50% --passes 2 --json",
+        text.display()
+    ))
+    .json();
+    let passes = report["passes"].as_array().expect("passes");
+    assert_eq!((&report["window"], passes.len()), (&128.into(), 2));
+    assert_eq!(
+        (&passes[0]["from"], &passes[1]["from"]),
+        (&0.into(), &270.into())
+    );
+    for pass in passes {
+        let number = |name: &str| pass[name].as_f64().expect("a number");
+        assert_eq!(number("tokens"), 270.0);
+        assert!(
+            (number("loss") - number("loss_f32")).abs() < 0.05,
+            "{report}"
+        );
+    }
+}
+
+#[test]
+fn the_design_space() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (text, svg) = (
+        folder.path().join("play.txt"),
+        folder.path().join("space.svg"),
+    );
+    std::fs::write(&text, "ROMEO:\nWhat light is this?\n".repeat(20)).expect("a file");
+    let report = line(&format!(
+        "explore --model shakespeare --text {} --cores 16,64 --windows 8,2000 --clock 50 --svg {} --json",
+        text.display(),
+        svg.display()
+    ))
+    .json();
+    let points = report["points"].as_array().expect("points");
+    assert_eq!(points.len(), 4);
+    for point in points {
+        if point["window"] == 2000 {
+            assert!(point["refused"]
+                .as_str()
+                .is_some_and(|why| why.contains("1 to 1024")));
+            continue;
+        }
+        has(
+            point,
+            &[
+                "core",
+                "lanes",
+                "loss",
+                "loss_f32",
+                "kl",
+                "weight_bytes",
+                "ring_bytes",
+            ],
+        );
+        let number = |name: &str| point[name].as_f64().expect("a number");
+        assert_eq!(number("tokens_per_second"), 50e6 / number("cycles"));
+        assert_eq!(
+            (&point["evidence"], &point["pareto"]),
+            (&"model".into(), &true.into())
+        );
+    }
+    let picture = std::fs::read_to_string(svg).expect("a picture");
+    assert!(picture.starts_with("<svg") && picture.contains("<circle"));
+}
+
+#[test]
 fn the_rest() {
     let folder = tempfile::tempdir().expect("a folder");
     let image = folder.path().join("names.annulus");
