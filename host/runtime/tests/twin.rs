@@ -45,6 +45,7 @@ fn configure<L: Line>(client: &mut Client<L>) {
     client
         .upload(Object::Bitstream, Place::Live, &blank_bitstream(), |_| ())
         .unwrap();
+    client.greet().unwrap();
 }
 
 /// Waits for lights.
@@ -131,7 +132,7 @@ fn a_board_says_what_it_is_and_takes_only_a_sound_bitstream() {
     configure(&mut client);
     assert!(twin.configured());
     lights(&twin, YELLOW);
-    let greeting = client.greet().unwrap();
+    let greeting = client.greeting();
     assert_eq!(greeting.shape().ok(), twin::core(&[Kind::Twin]));
     assert!(greeting.bitstream.is_some());
 
