@@ -27,7 +27,7 @@
 //!   it is done, asked for or not).
 //! - A [`Request::Hello`] begins a session and ends every other one. Requests of another
 //!   session get [`Fault::Session`] and do nothing: of two programs at one board the later
-//!   one has it, and the other is told.
+//!   one has it, and the other is told. A board that was reset says [`Fault::NoSession`].
 //! - Tokens carry their index. The board keeps those that the host has not acknowledged;
 //!   [`Request::Credit`] acknowledges all before `from`, asks for what follows again, and
 //!   allows as many as `until`. A host that hears nothing for a while, or finds a gap,

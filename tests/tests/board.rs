@@ -3,7 +3,7 @@
 
 use annulus_contract::link::Wire;
 use annulus_contract::shape::{of_board, CoreShape};
-use annulus_contract::wire::{Fault, Object, Place, Reboot, Request};
+use annulus_contract::wire::{Digest, Fault, Object, Place, Reboot, Request};
 use annulus_firmware_core::{Lights, SpiWire};
 use annulus_model::image::Image;
 use annulus_model::interpret::Interpreter;
@@ -11,13 +11,14 @@ use annulus_runtime::backend::{open, Backend, BackendError, Board, Choice, Kind}
 use annulus_runtime::generate::{generate, prompt_tokens, Request as Text};
 use annulus_runtime::models;
 use annulus_runtime::sampling::Sampling;
-use annulus_runtime::serial::{Client, Reply, SerialError};
+use annulus_runtime::serial::{Client, SerialError};
 use annulus_sim::link::{SpiDesign, Timing};
 use annulus_test_board::{Bench, Cable, Fpga, Gate, Slave, Spi, State, TestBoard};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 type Shared<W> = Rc<RefCell<Bench<TestBoard, Gate<W>>>>;
@@ -43,9 +44,7 @@ fn interpreted(core: CoreShape) -> Slave {
     Slave::new(Interpreter::new(core))
 }
 
-fn client<W: Wire>(
-    bench: &Shared<W>,
-) -> Result<Client<Cable<TestBoard, Gate<W>>>, SerialError> {
+fn client<W: Wire>(bench: &Shared<W>) -> Result<Client<Cable<TestBoard, Gate<W>>>, SerialError> {
     Client::new(Cable(bench.clone()), "/dev/ttyTEST")
 }
 
@@ -131,8 +130,13 @@ fn an_interpreted_core() {
     assert_eq!((meters.damaged, meters.link_repeated), (0, 0));
     assert!(meters.tokens > 200 && meters.frames > 50 && meters.micros > meters.link_micros);
     let state = state.lock().unwrap();
-    assert!(state.fed > 1000);
-    for lights in [Lights::NoCore, Lights::NoImage, Lights::Loading, Lights::Running, Lights::Ready] {
+    assert!(state.fed > 100, "fed {} times", state.fed);
+    for lights in [
+        Lights::NoImage,
+        Lights::Loading,
+        Lights::Running,
+        Lights::Ready,
+    ] {
         assert!(state.lights.contains(&lights), "{lights:?}");
     }
 }
@@ -147,4 +151,338 @@ fn verilated(core: CoreShape) -> SpiWire<Spi> {
 fn the_verilated_core_of_the_pico_ice() {
     let (bench, _) = bench(verilated(pico_ice()), true);
     does_everything(&bench, &names(&pico_ice()));
+}
+
+// ---- bad lines ---------------------------------------------------------------
+
+/// A line that flips, drops and doubles one byte in so many, each way.
+#[test]
+fn a_bad_line_costs_retries_and_no_token() {
+    let image = names(&pico_ice());
+    let expected = on_cpu(&image);
+    for (rate, seeds) in [(1000, 0..25), (200, 25..35)] {
+        let (mut damaged, mut repeated) = (0, 0);
+        for seed in seeds {
+            let (bench, _) = bench(interpreted(pico_ice()), true);
+            let mut board = backend(&bench);
+            bench.borrow_mut().set_noise(rate, seed);
+            board.load(&image).expect("it loads");
+            assert_eq!(written(&mut board, &image), expected, "seed {seed}");
+            board.self_test().expect("it passes");
+            damaged += bench.borrow().damaged();
+            repeated += board.client().repeated();
+        }
+        println!("one in {rate}: {damaged} bytes damaged, {repeated} requests repeated");
+        assert!(damaged > 100 && repeated > 20);
+    }
+}
+
+/// The long form of the above: 1,000 runs at one in 1,000.
+#[test]
+#[ignore = "takes minutes"]
+fn a_thousand_runs_on_a_bad_line() {
+    let image = names(&pico_ice());
+    let expected = on_cpu(&image);
+    let (bench, _) = bench(interpreted(pico_ice()), true);
+    let mut board = backend(&bench);
+    bench.borrow_mut().set_noise(1000, 99);
+    board.load(&image).expect("it loads");
+    for run in 0..1000 {
+        assert_eq!(written(&mut board, &image), expected, "run {run}");
+    }
+    println!(
+        "{} bytes damaged, {} requests repeated",
+        bench.borrow().damaged(),
+        board.client().repeated()
+    );
+}
+
+/// Damage on the way to the core as well: what goes over the wires is checked twice.
+struct BadWire<W> {
+    wire: W,
+    rng: annulus_model::random::Rng,
+    rate: i32,
+}
+
+impl<W: Wire> Wire for BadWire<W> {
+    type Error = W::Error;
+
+    fn exchange(&mut self, frame: &mut [u8]) -> Result<(), W::Error> {
+        let mut flip = |frame: &mut [u8]| {
+            for byte in frame {
+                if self.rng.one_in(self.rate) {
+                    *byte ^= 1 << self.rng.within(0, 7);
+                }
+            }
+        };
+        flip(frame);
+        self.wire.exchange(frame)?;
+        flip(frame);
+        Ok(())
+    }
+}
+
+#[test]
+fn bad_wires_to_the_core_cost_retries() {
+    let image = names(&pico_ice());
+    let wire = BadWire {
+        wire: interpreted(pico_ice()),
+        rng: annulus_model::random::Rng::new(5),
+        rate: 1000,
+    };
+    let (bench, _) = bench(wire, true);
+    does_everything(&bench, &image);
+    let meters = client(&bench).unwrap().meters().unwrap();
+    assert!(meters.link_repeated > 10, "{meters:?}");
+}
+
+// ---- hosts that come and go --------------------------------------------------
+
+#[test]
+fn an_upload_goes_on_where_it_was_left() {
+    let image = names(&pico_ice());
+    let bytes = image.to_bytes();
+    let (bench, _) = bench(interpreted(pico_ice()), true);
+    for cut in [900, 1700, 1700] {
+        let mut host = client(&bench).expect("the board answers");
+        let mut first = None;
+        bench.borrow_mut().unplugs_after = Some(cut);
+        let left = host.upload(Object::Image, Place::Live, &bytes, |have| {
+            first.get_or_insert(have);
+        });
+        assert!(matches!(left, Err(SerialError::Gone { .. })), "{left:?}");
+        let mut bench = bench.borrow_mut();
+        bench.unplugs_after = None;
+        (bench.to_board.clear(), bench.to_host.clear());
+    }
+    let mut host = client(&bench).expect("the board answers");
+    let mut first = None;
+    host.upload(Object::Image, Place::Live, &bytes, |have| {
+        first.get_or_insert(have);
+    })
+    .expect("it ends");
+    assert!(first.expect("it began") >= 1024, "{first:?}");
+    host.order(&Request::SelfTest).expect("it is all there");
+    // An image that is there already takes no time at all.
+    let mut calls = 0;
+    host.upload(Object::Image, Place::Live, &bytes, |_| calls += 1)
+        .expect("it is there");
+    assert_eq!(calls, 1);
+}
+
+#[test]
+fn a_host_that_vanishes_in_mid_run_leaves_a_board_for_the_next() {
+    let image = names(&pico_ice());
+    let (bench, _) = bench(interpreted(pico_ice()), true);
+    let mut board = backend(&bench);
+    board.load(&image).unwrap();
+    bench.borrow_mut().unplugs_after = Some(500);
+    let run = board.run(0, 100_000, &mut |_| ControlFlow::Continue(()));
+    let error = run.unwrap_err();
+    assert!(
+        matches!(&error, BackendError::Serial(SerialError::Gone { .. })),
+        "{error}"
+    );
+    assert!(error.to_string().contains("unplugged"));
+    bench.borrow_mut().unplugs_after = None;
+    // Without a host the board holds its tokens, and the core.
+    for _ in 0..5000 {
+        bench.borrow_mut().turn();
+    }
+    let mut next = backend(&bench);
+    next.load(&image).unwrap();
+    assert_eq!(written(&mut next, &image), on_cpu(&image));
+    // The first host comes back and is told.
+    let error = board.reset().unwrap_err().to_string();
+    assert!(error.contains("another program has taken over"), "{error}");
+    assert_eq!(written(&mut next, &image), on_cpu(&image));
+}
+
+/// A host that reads slowly, or not at all for a while, loses nothing: the core waits.
+#[test]
+fn a_slow_host_holds_the_core() {
+    let image = names(&pico_ice());
+    let (bench, state) = bench(interpreted(pico_ice()), true);
+    bench.borrow_mut().room = 40;
+    let mut board = backend(&bench);
+    board.load(&image).unwrap();
+    assert_eq!(written(&mut board, &image), on_cpu(&image));
+    let run = |run| Request::Run {
+        run,
+        token: 0,
+        count: 5000,
+    };
+    board.client().order(&run(1)).unwrap();
+    for _ in 0..5000 {
+        bench.borrow_mut().turn();
+    }
+    let busy = board.counters().unwrap_err().to_string();
+    assert!(busy.contains("busy with a run"), "{busy}");
+    assert_eq!(state.lock().unwrap().lights.last(), Some(&Lights::Held));
+    let meters = board.client().meters().unwrap();
+    assert!(meters.held_micros > 1000, "{meters:?}");
+    board.client().order(&Request::Stop).unwrap();
+}
+
+// ---- what a board refuses ----------------------------------------------------
+
+fn fault<T: std::fmt::Debug>(result: Result<T, SerialError>) -> Fault {
+    match result {
+        Err(SerialError::Fault { fault, .. }) => fault,
+        other => panic!("{other:?} is no fault"),
+    }
+}
+
+#[test]
+fn uploads_that_cannot_be() {
+    let core = pico_ice();
+    let (bench, state) = bench(interpreted(core), false);
+    let mut host = client(&bench).unwrap();
+    let image = names(&core).to_bytes();
+    assert_eq!(
+        fault(host.upload(Object::Image, Place::Live, &image, |_| ())),
+        Fault::NotConfigured
+    );
+    assert_eq!(fault(host.order(&Request::Finish)), Fault::NoUpload);
+    let bitstream: Vec<u8> = (0..5000u32).map(|i| i as u8).collect();
+    state.lock().unwrap().refused = bitstream.last().copied();
+    assert_eq!(
+        fault(host.upload(Object::Bitstream, Place::Live, &bitstream, |_| ())),
+        Fault::Configuration
+    );
+    state.lock().unwrap().refused = None;
+    host.upload(Object::Bitstream, Place::Live, &bitstream, |_| ())
+        .unwrap();
+    assert_eq!(state.lock().unwrap().configuration, bitstream);
+    assert_eq!(host.greet().unwrap().shape(), Ok(core));
+
+    // An image of another core, one that is damaged, and something else.
+    let wide = names(&annulus_contract::shape::with_lanes(64).unwrap()).to_bytes();
+    let refused = fault(host.upload(Object::Image, Place::Live, &wide, |_| ()));
+    assert!(matches!(
+        refused,
+        Fault::DoesNotFit {
+            needs: 8,
+            has: 1,
+            ..
+        }
+    ));
+    assert!(refused.to_string().contains("needs 8 rows"), "{refused}");
+    assert_eq!(
+        fault(host.upload(Object::Image, Place::Live, &bitstream, |_| ())),
+        Fault::Image
+    );
+    assert_eq!(fault(host.prompt(&[1])), Fault::NotLoaded);
+    let mut damaged = image.clone();
+    let weights = damaged.len() / 2;
+    damaged[weights] ^= 0x40;
+    host.upload(Object::Image, Place::Live, &damaged, |_| ())
+        .expect("the upload itself is whole");
+    assert!(matches!(
+        fault(host.order(&Request::SelfTest)),
+        Fault::SelfTestToken { .. } | Fault::SelfTestLogits { .. }
+    ));
+
+    host.upload(Object::Image, Place::Live, &image, |_| ())
+        .unwrap();
+    host.order(&Request::SelfTest).unwrap();
+    assert_eq!(fault(host.prompt(&[27, 500])), Fault::Token(27));
+    assert_eq!(
+        fault(host.ask(&Request::ReadRegisters {
+            first: 250,
+            count: 9
+        })),
+        Fault::Request
+    );
+    assert_eq!(
+        fault(host.ask(&Request::Credit {
+            run: 5,
+            from: 0,
+            until: 9
+        })),
+        Fault::NoRun
+    );
+    // Flash that loses a bit, and flash that is too small.
+    state.lock().unwrap().bad_flash = true;
+    assert_eq!(
+        fault(host.upload(Object::Image, Place::Stored, &image, |_| ())),
+        Fault::Storage
+    );
+    host.upload(Object::Image, Place::Stored, &image, |_| ())
+        .unwrap();
+    let digest = host.greet().unwrap().stored_image.expect("it is stored");
+    assert_eq!(digest.length as usize, image.len());
+    assert_eq!(
+        fault(host.upload(Object::Bitstream, Place::Stored, &vec![0; 2 << 20], |_| ())),
+        Fault::NoStorage(Object::Bitstream)
+    );
+    host.order(&Request::Reboot(Reboot::BootLoader)).unwrap();
+    assert_eq!(state.lock().unwrap().rebooted, Some(Reboot::BootLoader));
+}
+
+/// A board with this in flash, switched on without a host: what its lights end with.
+fn switched_on(flash: [Option<(Digest, Vec<u8>)>; 2]) -> (Shared<Slave>, Option<Lights>) {
+    let fpga = Fpga::new(false);
+    let board = TestBoard::with_flash(fpga.clone(), flash);
+    let state = board.state.clone();
+    let wire = interpreted(pico_ice());
+    let mut bench = Bench::new(board, Gate { wire, fpga });
+    bench.dispatcher.start_stored();
+    for _ in 0..2000 {
+        bench.turn();
+    }
+    let last = state.lock().unwrap().lights.last().copied();
+    (bench.shared(), last)
+}
+
+#[test]
+fn a_board_starts_without_a_host() {
+    let image = names(&pico_ice());
+    let stored = |bytes: Vec<u8>| Some((Digest::of(&bytes), bytes));
+    let bitstream = || stored((0..9000u32).map(|i| i as u8).collect());
+    let (bench, lights) = switched_on([bitstream(), stored(image.to_bytes())]);
+    assert_eq!(lights, Some(Lights::Ready));
+    let host = client(&bench).unwrap();
+    let digest = Digest::of(&image.to_bytes());
+    assert_eq!(host.greeting().image, Some(digest));
+    let mut board = backend(&bench);
+    board.load(&image).unwrap();
+    assert_eq!(written(&mut board, &image), on_cpu(&image));
+
+    // Flash that has changed since is not put to use.
+    let damage = |object: Option<(Digest, Vec<u8>)>| {
+        let (digest, mut bytes) = object.expect("it is stored");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 8;
+        Some((digest, bytes))
+    };
+    let (bench, lights) = switched_on([bitstream(), damage(stored(image.to_bytes()))]);
+    assert_eq!(lights, Some(Lights::Fault));
+    assert_eq!(client(&bench).unwrap().greeting().image, None);
+    let (bench, lights) = switched_on([damage(bitstream()), stored(image.to_bytes())]);
+    assert_eq!(lights, Some(Lights::Fault));
+    let host = client(&bench).unwrap();
+    assert_eq!(host.greeting().core, Err(Fault::NotConfigured));
+    let (bench, lights) = switched_on([None, None]);
+    assert_eq!(lights, Some(Lights::NoCore));
+    assert_eq!(client(&bench).unwrap().greeting().bitstream, None);
+}
+
+#[test]
+fn a_core_that_hangs_is_given_up() {
+    let slave = interpreted(pico_ice());
+    let speed = slave.speed.clone();
+    let (bench, state) = bench(slave, true);
+    let image = names(&pico_ice());
+    let mut board = backend(&bench);
+    board.load(&image).unwrap();
+    speed.store(0, Ordering::Relaxed);
+    state.lock().unwrap().tick = 10_000;
+    let error = board.step(0).unwrap_err().to_string();
+    assert!(error.contains("the core does not go on"), "{error}");
+    let error = board.prefill(&[1, 2, 3]).unwrap_err().to_string();
+    assert!(error.contains("the core does not go on"), "{error}");
+    assert_eq!(state.lock().unwrap().lights.last(), Some(&Lights::Fault));
+    speed.store(1, Ordering::Relaxed);
+    assert_eq!(written(&mut board, &image), on_cpu(&image));
 }

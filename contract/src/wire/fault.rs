@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Fault {
     /// Another program has begun a session since.
     Session,
+    /// Nobody has said hello since the board started.
+    NoSession,
     /// The board speaks another version of the protocol.
     Version,
     /// A request that makes no sense: too long, too many, or nothing.
@@ -118,6 +120,7 @@ impl Display for Fault {
     fn fmt(&self, f: &mut Formatter) -> Result {
         let sentence = match *self {
             Fault::Session => "another program has taken over the board: end it, then start again",
+            Fault::NoSession => "the board was reset: start again",
             Fault::Version => {
                 "the board's firmware speaks another version of the protocol: flash the firmware that belongs to this program (`annulus flash`)"
             }

@@ -64,6 +64,13 @@ impl<B: Board, W: Wire> Dispatcher<B, W> {
         }
     }
 
+    /// Begins a board's life without a host: the next turns configure the FPGA from flash, load
+    /// the image that is there and run its self-test. The lights tell how that went; a host that
+    /// says hello ends it.
+    pub fn start_stored(&mut self) {
+        self.station.start_stored();
+    }
+
     /// The board.
     pub fn board(&mut self) -> &mut B {
         self.station.board()
@@ -115,6 +122,8 @@ impl<B: Board, W: Wire> Dispatcher<B, W> {
                 }
                 Err(FrameError::Message(head)) => {
                     meters.frames += 1;
+                    // In this firmware's own version, which the host reads from the head.
+                    let head = Head::new(head.session, head.sequence);
                     self.output.push(head, &Answer::Fault(Fault::Version));
                 }
                 Err(_) => meters.damaged += 1,
@@ -157,7 +166,8 @@ impl Session {
             return;
         }
         if self.id != Some(head.session) {
-            output.push(head, &Answer::Fault(Fault::Session));
+            let fault = self.id.map_or(Fault::NoSession, |_| Fault::Session);
+            output.push(head, &Answer::Fault(fault));
             return;
         }
         if self.last == Some(head.sequence) {

@@ -79,8 +79,12 @@ pub(crate) struct Station<B, W> {
     upload: Option<Upload>,
     run: Option<Run>,
     work: Work,
+    /// What is being put to use from flash, without a host.
+    starting: Option<Object>,
     /// When the core was last seen to go on.
     alive: u64,
+    /// Since when the core has been busy with nothing that it was asked for.
+    restless: Option<u64>,
     /// When the last turn was.
     turned: u64,
     /// The last thing that was tried has failed.
@@ -105,7 +109,9 @@ impl<B: Board, W: Wire> Station<B, W> {
             upload: None,
             run: None,
             work: Work::Idle,
+            starting: None,
             alive: 0,
+            restless: None,
             turned: 0,
             failed: false,
             lights: None,
@@ -120,8 +126,14 @@ impl<B: Board, W: Wire> Station<B, W> {
         &mut self.board
     }
 
+    /// Puts to use what is in flash, turn by turn.
+    pub fn start_stored(&mut self) {
+        self.starting = Some(Object::Bitstream);
+    }
+
     /// Says who is there, after ending what another host may have begun.
     pub fn hello(&mut self) -> Answer<'_> {
+        self.starting = None;
         if !matches!(self.work, Work::Idle) {
             self.halt(Then::Nothing);
         }
@@ -273,7 +285,15 @@ impl<B: Board, W: Wire> Station<B, W> {
         let passed = now.saturating_sub(self.turned);
         self.turned = now;
         let answer = match core::mem::replace(&mut self.work, Work::Idle) {
-            Work::Idle => None,
+            Work::Idle => {
+                if let Some(object) = self.starting.take() {
+                    match self.start_on(object) {
+                        Ok(next) => self.starting = next,
+                        Err(_) => self.failed = true,
+                    }
+                }
+                None
+            }
             Work::Run => {
                 self.run_on(now, passed);
                 None
@@ -328,6 +348,7 @@ impl<B: Board, W: Wire> Station<B, W> {
         self.image = None;
         self.run = None;
         self.work = Work::Idle;
+        self.restless = None;
         let live = |upload: &Upload| upload.place == Place::Live;
         if self.upload.as_ref().is_some_and(live) {
             self.upload = None;
@@ -358,8 +379,15 @@ impl<B: Board, W: Wire> Station<B, W> {
         }
         // The last token of a run is out a little before the core has come to rest.
         if self.link(|core| core.read(regs::STATUS))? & status::BUSY != 0 {
-            return Ok(Outcome::NotYet);
+            let now = self.board.micros();
+            let since = *self.restless.get_or_insert(now);
+            return if now.saturating_sub(since) > PATIENCE {
+                Err(Fault::Stuck)
+            } else {
+                Ok(Outcome::NotYet)
+            };
         }
+        self.restless = None;
         act(self)
     }
 
@@ -526,6 +554,37 @@ impl<B: Board, W: Wire> Station<B, W> {
     fn stored_soundly(&self, object: Object, digest: Digest) -> bool {
         let stored = self.board.stored(object);
         stored.is_some_and(|(stored, bytes)| stored == digest && Digest::of(bytes) == digest)
+    }
+
+    /// Goes on with an object from flash, as if a host were uploading it; gives what comes next.
+    fn start_on(&mut self, object: Object) -> Result<Option<Object>, Fault> {
+        let next = match object {
+            Object::Bitstream => Some(Object::Image),
+            Object::Image => None,
+        };
+        let Some((digest, _)) = self.board.stored(object) else {
+            return Ok(next);
+        };
+        let Outcome::Have(have) = self.begin(object, Place::Live, digest)? else {
+            return Ok(Some(object));
+        };
+        if have == digest.length {
+            self.finish()?;
+            if object == Object::Image {
+                self.halt(Then::SelfTest);
+            }
+            return Ok(next);
+        }
+        let mut chunk: Vec<u8, MAX_CHUNK> = Vec::new();
+        if let Some((_, bytes)) = self.board.stored(object) {
+            let rest = bytes.get(have as usize..).unwrap_or_default();
+            chunk.extend(rest.iter().copied().take(MAX_CHUNK));
+        }
+        if chunk.is_empty() {
+            return Err(Fault::Storage);
+        }
+        self.chunk(have, &chunk)?;
+        Ok(Some(object))
     }
 
     // ---- work ----------------------------------------------------------------
@@ -697,9 +756,9 @@ impl<B: Board, W: Wire> Station<B, W> {
     fn show(&mut self) {
         let held = self.run.as_ref().is_some_and(|run| !run.wants());
         let lights = match &self.work {
-            _ if self.failed => Lights::Fault,
             Work::Run if held => Lights::Held,
             Work::Run | Work::Prompt { .. } | Work::SelfTest { .. } => Lights::Running,
+            _ if self.failed => Lights::Fault,
             _ if self.upload.is_some() => Lights::Loading,
             _ if self.shape.is_err() => Lights::NoCore,
             _ if self.image.is_none() => Lights::NoImage,

@@ -55,10 +55,10 @@ pub enum Command {
     Twin(TwinArgs),
     /// Download a model from the public hub, with checksums
     Fetch(FetchArgs),
-    /// List boards (arrives with the firmware)
-    Devices,
-    /// Flash a board (arrives with the firmware)
-    Flash,
+    /// List boards, and what other serial ports there are
+    Devices(DevicesArgs),
+    /// Program a board: its firmware, its FPGA, what it does without a host
+    Flash(FlashArgs),
 }
 
 /// Which model, compiled how.
@@ -91,6 +91,65 @@ pub struct CoreArgs {
     /// The core of a board, with that board's memories
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(cores::boards()))]
     pub board: Option<String>,
+}
+
+/// Where a board is.
+#[derive(Args)]
+pub struct PortArgs {
+    /// Serial port of a board; it is spoken to whatever it calls itself [default: the board that
+    /// is plugged in]
+    #[arg(long, value_name = "PATH")]
+    pub port: Option<String>,
+}
+
+/// Options of `devices`.
+#[derive(Args)]
+pub struct DevicesArgs {
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `flash`.
+#[derive(Args)]
+#[command(after_help = "\
+A bitstream is looked into first: one for another part is refused. Afterwards the board says which
+core it has found in it. With --store it stays in the board's flash, and so does an image: a board
+that has both writes text without a host.
+
+Examples:
+  annulus flash --firmware annulus-pico-ice.uf2          to the boot drive that is mounted
+  annulus flash --bitstream pico-ice.bin                 into the FPGA, over the board's firmware
+  annulus flash --bitstream pico-ice.bin --store --model names
+  annulus flash --bitstream ulx3s.bit --board ulx3s      with openFPGALoader")]
+pub struct FlashArgs {
+    /// Firmware of the microcontroller: UF2, or the ELF that cargo built
+    #[arg(long, value_name = "FILE")]
+    pub firmware: Option<PathBuf>,
+    /// Where firmware goes: a boot drive, or a .uf2 file [default: the boot drive that is mounted]
+    #[arg(long, value_name = "PATH", requires = "firmware")]
+    pub to: Option<PathBuf>,
+    /// Microcontroller that an ELF is for
+    #[arg(long, value_name = "NAME", default_value = "rp2040", value_parser = ["rp2040", "rp2350"], requires = "firmware")]
+    pub mcu: String,
+    /// Configuration of the FPGA
+    #[arg(long, value_name = "FILE")]
+    pub bitstream: Option<PathBuf>,
+    /// Model whose image the board is to keep
+    #[arg(long, value_name = "M", requires = "store")]
+    pub model: Option<PathBuf>,
+    /// Positions that attention looks back on
+    #[arg(long, value_name = "W", requires = "model")]
+    pub window: Option<usize>,
+    /// Keep bitstream and image in the board's flash
+    #[arg(long)]
+    pub store: bool,
+    /// The board [default: the one that answers on the port]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(cores::boards()))]
+    pub board: Option<String>,
+    /// Where the board is
+    #[command(flatten)]
+    pub port: PortArgs,
 }
 
 /// How tokens are chosen, and from what on.
@@ -153,9 +212,9 @@ pub struct GenerateArgs {
     /// Choose among the likeliest tokens that together have this probability (the host chooses)
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub top_p: Option<f64>,
-    /// Serial port of a board
-    #[arg(long, value_name = "PATH")]
-    pub port: Option<PathBuf>,
+    /// Where the board is
+    #[command(flatten)]
+    pub port: PortArgs,
     /// Write the simulated core's waveforms to a file ending in .vcd or .fst
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
@@ -194,6 +253,9 @@ pub struct VerifyArgs {
     /// Compare with the integer reference as well
     #[arg(long)]
     pub reference: bool,
+    /// Where the board is
+    #[command(flatten)]
+    pub port: PortArgs,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -220,7 +282,7 @@ pub struct BenchArgs {
     /// Tokens to measure (filling the ring comes before) [default: 128; names: 4 streams]
     #[arg(short = 'n', value_name = "N")]
     pub tokens: Option<usize>,
-    /// What to measure: sim or cpu
+    /// What to measure: sim, cpu or serial
     #[arg(long, value_name = "B", default_value = "sim")]
     pub backend: String,
     /// Positions to measure, such as 0..16; the stream begins anew at the end
@@ -232,6 +294,9 @@ pub struct BenchArgs {
     /// How much worse than the baseline is allowed
     #[arg(long, value_name = "PERCENT", default_value = "2%", value_parser = percent, requires = "baseline")]
     pub max_regression: f64,
+    /// Where the board is
+    #[command(flatten)]
+    pub port: PortArgs,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
@@ -310,9 +375,12 @@ pub struct SelftestArgs {
     /// Which model
     #[command(flatten)]
     pub model: ModelArgs,
-    /// What to test: sim, cpu or reference
+    /// What to test: sim, cpu, reference or serial
     #[arg(long, value_name = "B", default_value = "sim")]
     pub backend: String,
+    /// Where the board is
+    #[command(flatten)]
+    pub port: PortArgs,
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,

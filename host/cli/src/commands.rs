@@ -1,8 +1,10 @@
 //! One module a command.
 
 pub mod bench;
+pub mod devices;
 pub mod eval;
 pub mod fetch;
+pub mod flash;
 pub mod generate;
 pub mod inspect;
 pub mod quantize;

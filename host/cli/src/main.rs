@@ -24,14 +24,15 @@ fn main() -> ExitCode {
         Command::Selftest(args) => commands::selftest::run(&args),
         Command::Twin(args) => commands::twin::run(&args),
         Command::Fetch(args) => commands::fetch::run(&args),
-        Command::Devices | Command::Flash => Err(Failure::Later("boards")),
+        Command::Devices(args) => commands::devices::run(&args),
+        Command::Flash(args) => commands::flash::run(&args),
     };
     match done {
         // A reader that has seen enough is no fault.
         Ok(()) | Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
         Err(failure) => {
             output::say(&failure);
-            ExitCode::FAILURE
+            failure.code().into()
         }
     }
 }

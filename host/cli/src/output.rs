@@ -1,5 +1,8 @@
 //! Standard output, progress bars, and what a command fails with.
 
+use annulus_runtime::backend::BackendError;
+use annulus_runtime::generate::GenerateError;
+use annulus_runtime::serial::SerialError;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::error::Error;
@@ -21,15 +24,46 @@ pub enum Failure {
     /// Nobody reads standard output any more.
     #[error("nobody reads standard output")]
     BrokenPipe,
-    /// A part of Annulus that this version does not have.
-    #[error("this version knows no {0} yet: it runs models on the simulated core (sim) and on this processor (cpu)")]
-    Later(&'static str),
 }
 
 impl Failure {
     /// For `map_err`: any error in its own words.
     pub fn new(error: impl Error + 'static) -> Self {
         Failure::Error(Box::new(error))
+    }
+
+    /// The exit status: 1, or for a board what `sysexits.h` calls it.
+    pub fn code(&self) -> u8 {
+        let Failure::Error(error) = self else {
+            return 1;
+        };
+        let backend = match error.downcast_ref() {
+            Some(GenerateError::Backend(error)) => Some(error),
+            _ => error.downcast_ref(),
+        };
+        let serial = match backend {
+            Some(BackendError::Serial(error)) => Some(error),
+            _ => error.downcast_ref(),
+        };
+        match serial {
+            // EX_NOPERM, EX_UNAVAILABLE, EX_IOERR, EX_PROTOCOL
+            Some(SerialError::Permission(_)) => 77,
+            Some(
+                SerialError::NoPort(_)
+                | SerialError::InUse(_)
+                | SerialError::Open { .. }
+                | SerialError::NoBoard
+                | SerialError::Several(_),
+            ) => 69,
+            Some(SerialError::Gone { .. } | SerialError::NoAnswer(_)) => 74,
+            Some(
+                SerialError::Silent(_)
+                | SerialError::Stranger(_)
+                | SerialError::Version { .. }
+                | SerialError::Unexpected(_),
+            ) => 76,
+            Some(SerialError::Fault { .. }) | None => 1,
+        }
     }
 
     /// For `map_err`: an error of standard output.

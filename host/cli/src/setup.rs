@@ -1,6 +1,6 @@
 //! What commands share: a model opened, compiled and loaded.
 
-use crate::args::{CoreArgs, ModelArgs, StreamArgs};
+use crate::args::{CoreArgs, ModelArgs, PortArgs, StreamArgs};
 use crate::output::Failure;
 use annulus_runtime::backend::{self, Backend, Kind};
 use annulus_runtime::generate::prompt_tokens;
@@ -16,17 +16,28 @@ pub struct Setup {
     pub core: CoreShape,
     /// The image.
     pub image: Image,
+    /// The board that was asked what its core is.
+    board: Option<Box<dyn Backend>>,
 }
 
 impl Setup {
-    /// Open the model and compile it. Where no core is named and none of the backends
-    /// has one, only what no core at all could run is refused.
-    pub fn new(args: &ModelArgs, kinds: &[Kind]) -> Result<Self, Failure> {
+    /// Open the model and compile it. Where no core is named, a board's own counts; where none
+    /// of the backends has one, only what no core at all could run is refused.
+    pub fn new(args: &ModelArgs, kinds: &[Kind], port: Option<&str>) -> Result<Self, Failure> {
         let opened = models::open(&args.model, args.tokenizer.as_deref()).map_err(Failure::new)?;
         let bounded = kinds.iter().any(|kind| kind.has_core());
+        let default = opened.default_core(bounded);
+        let board = if kinds.contains(&Kind::Serial) {
+            let board = backend::open(Kind::Serial, &default, None, port);
+            Some(board.map_err(Failure::new)?)
+        } else {
+            None
+        };
+        let own = board.as_ref().and_then(|board| board.shape().copied());
         let core = named_core(&args.core)
+            .or(own)
             .or_else(|| twin::core(kinds))
-            .unwrap_or_else(|| opened.default_core(bounded));
+            .unwrap_or(default);
         let image = opened
             .image(&core, args.window, args.sinks)
             .map_err(Failure::new)?;
@@ -34,12 +45,21 @@ impl Setup {
             opened,
             core,
             image,
+            board,
         })
     }
 
     /// The backend with the image loaded.
-    pub fn backend(&self, kind: Kind, trace: Option<&Path>) -> Result<Box<dyn Backend>, Failure> {
-        let mut backend = backend::open(kind, &self.core, trace, None).map_err(Failure::new)?;
+    pub fn backend(
+        &mut self,
+        kind: Kind,
+        trace: Option<&Path>,
+    ) -> Result<Box<dyn Backend>, Failure> {
+        let board = self.board.take_if(|board| board.kind() == kind);
+        let mut backend = match board.filter(|_| trace.is_none()) {
+            Some(board) => board,
+            None => backend::open(kind, &self.core, trace, None).map_err(Failure::new)?,
+        };
         backend.load(&self.image).map_err(Failure::new)?;
         Ok(backend)
     }
@@ -51,9 +71,9 @@ impl Setup {
 }
 
 /// The backend of this name, and why it is that one where `auto` chose it.
-pub fn kind(name: &str) -> Result<(Kind, Option<String>), Failure> {
+pub fn kind(name: &str, port: &PortArgs) -> Result<(Kind, Option<String>), Failure> {
     if name == "auto" {
-        let (kind, why) = Kind::auto(None);
+        let (kind, why) = Kind::auto(port.port.as_deref());
         return Ok((kind, Some(why)));
     }
     let kind = name.parse().map_err(Failure::new)?;

@@ -13,6 +13,8 @@ pub use devices::{board, devices, list, Device};
 pub use line::{open, Line, PortLine};
 pub use reply::{Greeting, Reply};
 
+pub use annulus_contract::wire::{Object, Place, Reboot, Request};
+
 use annulus_contract::wire::{Fault, VERSION};
 use std::io;
 

@@ -26,10 +26,12 @@ impl Fpga {
 }
 
 /// What tests see and change of a board.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct State {
-    /// Microseconds that have passed; each look at the clock adds one.
+    /// Microseconds that have passed.
     pub micros: u64,
+    /// Microseconds that each look at the clock takes.
+    pub tick: u64,
     /// What the lights have shown, one after the other.
     pub lights: Vec<Lights>,
     /// Times that the watchdog was fed.
@@ -44,6 +46,22 @@ pub struct State {
     pub configuration: Vec<u8>,
     /// A bitstream that the FPGA does not take ends with this byte.
     pub refused: Option<u8>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State {
+            micros: 0,
+            tick: 1,
+            lights: Vec::new(),
+            fed: 0,
+            rebooted: None,
+            flash: [None, None],
+            bad_flash: false,
+            configuration: Vec::new(),
+            refused: None,
+        }
+    }
 }
 
 /// A board in memory.
@@ -102,7 +120,7 @@ impl Board for TestBoard {
 
     fn micros(&mut self) -> u64 {
         self.with(|state| {
-            state.micros += 1;
+            state.micros += state.tick;
             state.micros
         })
     }

@@ -4,9 +4,11 @@
 use annulus_contract::link::{
     decode_payload, encode_answer, Header, Op, Status, Wire, HEADER_BYTES,
 };
-use annulus_contract::regs;
+use annulus_contract::regs::{self, status};
 use annulus_model::interpret::Interpreter;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 
 /// An interpreted core behind an SPI slave.
 pub struct Slave {
@@ -16,7 +18,7 @@ pub struct Slave {
     /// What the last read gave.
     read: u32,
     /// Tokens that pass during a frame; 0 for a core that hangs.
-    pub speed: usize,
+    pub speed: Arc<AtomicUsize>,
 }
 
 impl Slave {
@@ -26,7 +28,7 @@ impl Slave {
             core,
             sequence: 0x77,
             read: 0,
-            speed: 1,
+            speed: Arc::new(AtomicUsize::new(1)),
         }
     }
 
@@ -55,6 +57,11 @@ impl Slave {
                 if header.op == Op::Read {
                     if fresh {
                         self.read = self.core.read(header.register);
+                        // One that hangs is never done.
+                        let hangs = self.speed.load(Ordering::Relaxed) == 0;
+                        if hangs && header.register == regs::STATUS {
+                            self.read |= status::BUSY;
+                        }
                     }
                     words = vec![self.read];
                 } else if fresh {
@@ -79,7 +86,7 @@ impl Wire for Slave {
         if self.answer(frame).is_none() {
             frame.fill(0);
         }
-        for _ in 0..self.speed {
+        for _ in 0..self.speed.load(Ordering::Relaxed) {
             self.core.advance();
         }
         Ok(())

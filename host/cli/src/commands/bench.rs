@@ -12,9 +12,9 @@ pub fn run(args: &BenchArgs) -> Outcome {
     if args.tokens == Some(0) {
         return Err(Failure::new(GenerateError::NoPasses));
     }
-    let (kind, _) = setup::kind(&args.backend)?;
+    let (kind, _) = setup::kind(&args.backend, &args.port)?;
     let baseline = args.baseline.as_deref().map(read).transpose()?;
-    let setup = Setup::new(&args.model, &[kind])?;
+    let mut setup = Setup::new(&args.model, &[kind], args.port.port.as_deref())?;
     let prompt = setup.prompt(&args.stream)?;
     let sampling = args.stream.sampling();
     sampling.gumbel(&setup.image).map_err(Failure::new)?;

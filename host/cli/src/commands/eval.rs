@@ -34,7 +34,7 @@ pub fn run(args: &EvalArgs) -> Outcome {
     }
     let text = std::fs::read(&args.text)
         .map_err(|e| Failure::Verdict(format!("cannot read {}: {e}", args.text.display())))?;
-    let setup = Setup::new(&args.model, &[Kind::Cpu])?;
+    let setup = Setup::new(&args.model, &[Kind::Cpu], None)?;
     let image = &setup.image;
     let (window, sinks) = (image.window(), image.sinks());
     let bar = output::bar("tokens", 0);

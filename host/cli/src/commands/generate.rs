@@ -40,11 +40,11 @@ struct Report<'a> {
 }
 
 pub fn run(args: &GenerateArgs) -> Outcome {
-    let (kind, why) = setup::kind(&args.backend)?;
+    let (kind, why) = setup::kind(&args.backend, &args.port)?;
     if args.passes == 0 {
         return Err(Failure::new(GenerateError::NoPasses));
     }
-    let setup = Setup::new(&args.model, &[kind])?;
+    let mut setup = Setup::new(&args.model, &[kind], args.port.port.as_deref())?;
     let prompt = setup.prompt(&args.stream)?;
     let sampling = Sampling {
         top_k: args.top_k,

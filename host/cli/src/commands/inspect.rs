@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 pub fn run(args: &InspectArgs) -> Outcome {
     // What fits where is part of the answer, so that nothing is refused here.
-    let setup = Setup::new(&args.model, &[Kind::Cpu])?;
+    let setup = Setup::new(&args.model, &[Kind::Cpu], None)?;
     let summary = setup.image.summary();
     if args.json {
         output::write_json(&summary)

@@ -18,7 +18,7 @@ struct Report<'a> {
 }
 
 pub fn run(args: &QuantizeArgs) -> Outcome {
-    let setup = Setup::new(&args.model, &[Kind::Sim])?;
+    let setup = Setup::new(&args.model, &[Kind::Sim], None)?;
     let image = &setup.image;
     let bytes = image.to_bytes();
     std::fs::write(&args.out, &bytes)

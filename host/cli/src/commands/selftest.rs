@@ -17,8 +17,8 @@ struct Report<'a> {
 }
 
 pub fn run(args: &SelftestArgs) -> Outcome {
-    let (kind, _) = setup::kind(&args.backend)?;
-    let setup = Setup::new(&args.model, &[kind])?;
+    let (kind, _) = setup::kind(&args.backend, &args.port)?;
+    let mut setup = Setup::new(&args.model, &[kind], args.port.port.as_deref())?;
     let result = setup.backend(kind, None)?.self_test();
     let fault = match &result {
         Ok(()) => None,

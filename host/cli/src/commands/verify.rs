@@ -30,7 +30,7 @@ pub fn run(args: &VerifyArgs) -> Outcome {
         return Err(Failure::new(GenerateError::NoPasses));
     }
     let kinds = kinds(args)?;
-    let setup = Setup::new(&args.model, &kinds)?;
+    let mut setup = Setup::new(&args.model, &kinds, args.port.port.as_deref())?;
     let prompt = setup.prompt(&args.stream)?;
     let gumbel = args
         .stream
@@ -92,7 +92,7 @@ pub fn run(args: &VerifyArgs) -> Outcome {
 
 /// The backends asked for, at least two.
 fn kinds(args: &VerifyArgs) -> Result<Vec<Kind>, Failure> {
-    let kind = |name: &String| Ok(setup::kind(name)?.0);
+    let kind = |name: &String| Ok(setup::kind(name, &args.port)?.0);
     let mut kinds = args
         .backends
         .iter()

@@ -7,5 +7,7 @@ mod guide;
 mod json;
 mod long;
 mod run;
+#[cfg(unix)]
+mod serial;
 mod server;
 mod text;

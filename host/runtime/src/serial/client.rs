@@ -22,6 +22,10 @@ const ATTEMPTS: u32 = 16;
 const GREETINGS: u32 = 6;
 /// How long a board that works is left alone.
 const WORKING: Duration = Duration::from_millis(50);
+/// Times that a board may say that it works: minutes. It gives its core up long before.
+const WORKED: u32 = 4000;
+/// Bytes come, but no frame of ours, so many times: nobody is there.
+const NOISE: u32 = 200;
 /// How long tokens are waited for before they are asked for.
 const SILENCE: Duration = Duration::from_millis(200);
 /// Tokens that the board may be ahead.
@@ -98,7 +102,7 @@ impl<L: Line> Client<L> {
         for attempt in 0..GREETINGS {
             self.sequence = self.sequence.wrapping_add(1);
             self.send(&Request::Hello)?;
-            loop {
+            for _ in 0..NOISE {
                 match self.hear(patience(attempt))? {
                     Heard::Reply(head, Reply::Hello(greeting)) if self.answers(head) => {
                         self.greeting = greeting;
@@ -144,12 +148,13 @@ impl<L: Line> Client<L> {
     /// If the board cannot do it, or does not answer.
     pub fn ask(&mut self, request: &Request) -> Result<Reply> {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut attempt = 0;
-        while attempt < ATTEMPTS {
+        let (mut attempt, mut worked) = (0, 0);
+        while attempt < ATTEMPTS && worked < WORKED {
             self.send(request)?;
             match self.wait(patience(attempt))? {
                 Some(Reply::Working) => {
                     attempt = 0;
+                    worked += 1;
                     // The answer may come by itself.
                     match self.wait(WORKING)? {
                         Some(Reply::Working) | None => {}
@@ -289,7 +294,7 @@ impl<L: Line> Client<L> {
         self.order(&Request::Run { run, token, count })?;
         let mut flow = Flow::new(run);
         self.credit(&mut flow)?;
-        let mut silent = 0;
+        let (mut silent, mut noise) = (0, 0);
         while silent < ATTEMPTS {
             let fresh = match self.hear(SILENCE)? {
                 Heard::Reply(head, Reply::Fault(fault)) if self.answers(head) => {
@@ -304,15 +309,19 @@ impl<L: Line> Client<L> {
                         end,
                     },
                 ) if head.session == self.session && of == run => flow.take(first, tokens, end),
-                Heard::Reply(..) | Heard::Damaged => continue,
-                Heard::Nothing => {
+                Heard::Reply(..) | Heard::Damaged if noise < NOISE => {
+                    noise += 1;
+                    continue;
+                }
+                Heard::Reply(..) | Heard::Damaged | Heard::Nothing => {
                     silent += 1;
+                    noise = 0;
                     self.repeated += 1;
                     self.credit(&mut flow)?;
                     continue;
                 }
             };
-            silent = 0;
+            (silent, noise) = (0, 0);
             let before = flow.next - fresh.tokens.len() as u32;
             for (done, &token) in (before + 1..).zip(&fresh.tokens) {
                 if on_token(token.into()).is_break() {
@@ -370,17 +379,19 @@ impl<L: Line> Client<L> {
     /// Waits for the answer to the request that was just sent. `None` where none comes in time
     /// or something was lost.
     fn wait(&mut self, patience: Duration) -> Result<Option<Reply>> {
-        loop {
+        for _ in 0..NOISE {
             match self.hear(patience)? {
                 Heard::Reply(head, reply) if self.answers(head) => return Ok(Some(reply)),
                 Heard::Reply(..) => {}
-                Heard::Damaged | Heard::Nothing => return Ok(None),
+                Heard::Damaged | Heard::Nothing => break,
             }
         }
+        Ok(None)
     }
 
-    /// Waits for a frame.
+    /// Waits for a frame, but not through more bytes than a few of them have.
     fn hear(&mut self, patience: Duration) -> Result<Heard> {
+        let mut heard = 0;
         loop {
             while let Some(&byte) = self.input.get(self.read) {
                 self.read += 1;
@@ -398,12 +409,16 @@ impl<L: Line> Client<L> {
                     Err(_) => return Ok(Heard::Damaged),
                 }
             }
+            if heard >= 4 * MAX_FRAME {
+                return Ok(Heard::Damaged);
+            }
             let mut bytes = [0; 4096];
             let count = self.line.receive(&mut bytes, patience);
             let count = count.map_err(|why| self.gone(why))?;
             if count == 0 {
                 return Ok(Heard::Nothing);
             }
+            heard += count;
             self.input = bytes.get(..count).unwrap_or_default().to_vec();
             self.read = 0;
         }

@@ -1,0 +1,175 @@
+//! `annulus flash`.
+
+use crate::args::FlashArgs;
+use crate::output::{self, bytes_bar, grouped, Failure, Outcome};
+use annulus_runtime::flash::drive::{self, Firmware};
+use annulus_runtime::flash::uf2::Family;
+use annulus_runtime::flash::{self, FlashError};
+use annulus_runtime::models;
+use annulus_runtime::serial::{
+    self, Client, Object, Place, PortLine, Reboot, Request, SerialError,
+};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a microcontroller may take to come back as a drive.
+const RESTART: Duration = Duration::from_secs(15);
+
+pub fn run(args: &FlashArgs) -> Outcome {
+    if args.firmware.is_none() && args.bitstream.is_none() && args.model.is_none() {
+        return Err(Failure::Verdict(
+            "nothing to flash: give --firmware, --bitstream or --model with --store".into(),
+        ));
+    }
+    if let Some(path) = &args.firmware {
+        firmware(args, path)?;
+    }
+    if args.board.as_deref() == Some("ulx3s") {
+        return match (&args.bitstream, &args.model) {
+            (_, Some(_)) => Err(Failure::Verdict(
+                "a ULX3S keeps no images: it has no microcontroller that could load them".into(),
+            )),
+            (Some(path), None) => {
+                let programmer = OsStr::new("openFPGALoader");
+                flash::ulx3s(path, args.store, programmer).map_err(Failure::new)
+            }
+            (None, None) => Ok(()),
+        };
+    }
+    if args.bitstream.is_some() || args.model.is_some() {
+        over_the_wire(args)?;
+    }
+    Ok(())
+}
+
+/// Firmware to a drive or a file. A board that is plugged in is asked to become a drive.
+fn firmware(args: &FlashArgs, path: &Path) -> Outcome {
+    let family = match args.mcu.as_str() {
+        "rp2350" => Family::Rp2350,
+        _ => Family::Rp2040,
+    };
+    let firmware = drive::firmware(path, family).map_err(Failure::new)?;
+    let to = match &args.to {
+        Some(to) => to.clone(),
+        None => boot_drive(args)?,
+    };
+    let written = drive::write(&firmware, &to).map_err(Failure::new)?;
+    report(&firmware, &written)
+}
+
+fn report(firmware: &Firmware, written: &Path) -> Outcome {
+    let blocks = firmware.blocks.len() / flash::uf2::BLOCK;
+    output::write(&format!(
+        "{}: {} KiB for the {}\n",
+        written.display(),
+        blocks.div_ceil(4),
+        firmware.family.name()
+    ))
+}
+
+fn boot_drive(args: &FlashArgs) -> Result<PathBuf, Failure> {
+    match drive::find() {
+        Err(FlashError::NoDrive) => {}
+        found => return found.map_err(Failure::new),
+    }
+    let Some(mut board) = plugged_in(args)? else {
+        return Err(Failure::new(FlashError::NoDrive));
+    };
+    board
+        .order(&Request::Reboot(Reboot::BootLoader))
+        .map_err(Failure::new)?;
+    let asked = Instant::now();
+    loop {
+        match drive::find() {
+            Err(FlashError::NoDrive) if asked.elapsed() < RESTART => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            found => return found.map_err(Failure::new),
+        }
+    }
+}
+
+/// The board, if there is one that may be spoken to.
+fn plugged_in(args: &FlashArgs) -> Result<Option<Client<PortLine>>, Failure> {
+    match connect(args) {
+        Ok(client) => Ok(Some(client)),
+        Err(SerialError::NoBoard) => Ok(None),
+        Err(error) => Err(Failure::new(error)),
+    }
+}
+
+fn connect(args: &FlashArgs) -> Result<Client<PortLine>, SerialError> {
+    let port = match &args.port.port {
+        Some(port) => port.clone(),
+        None => serial::board()?,
+    };
+    Client::new(serial::open(&port)?, &port)
+}
+
+/// Bitstream and image over the board's own firmware.
+fn over_the_wire(args: &FlashArgs) -> Outcome {
+    let mut client = connect(args).map_err(Failure::new)?;
+    let greeting = client.greeting().clone();
+    if let Some(board) = args
+        .board
+        .as_ref()
+        .filter(|board| **board != greeting.board)
+    {
+        return Err(Failure::Verdict(format!(
+            "the board on {} is a {}, not a {board}",
+            client.port(),
+            greeting.board
+        )));
+    }
+    if let Some(path) = &args.bitstream {
+        let bytes = flash::bitstream_for(path, &greeting.part).map_err(Failure::new)?;
+        upload(&mut client, Object::Bitstream, Place::Live, &bytes)?;
+        let greeting = client.greet().map_err(Failure::new)?.clone();
+        let shape = greeting.shape().map_err(|fault| {
+            Failure::Verdict(format!("the FPGA took {}, but {fault}", path.display()))
+        })?;
+        output::write(&format!(
+            "{} on {}: configured with {}, a core of {} lanes and {} KiB answers\n",
+            greeting.board,
+            client.port(),
+            path.display(),
+            shape.lanes(),
+            grouped(shape.memory_bytes() as f64 / 1024.0)
+        ))?;
+        if args.store {
+            upload(&mut client, Object::Bitstream, Place::Stored, &bytes)?;
+            output::write("the bitstream is stored and reads back as it was sent\n")?;
+        }
+    }
+    if let Some(model) = &args.model {
+        let shape = client.greeting().shape();
+        let shape = shape.map_err(|fault| Failure::Verdict(fault.to_string()))?;
+        let opened = models::open(model, None).map_err(Failure::new)?;
+        let image = opened
+            .image(&shape, args.window, None)
+            .map_err(Failure::new)?;
+        let bytes = image.to_bytes();
+        upload(&mut client, Object::Image, Place::Live, &bytes)?;
+        client.order(&Request::SelfTest).map_err(Failure::new)?;
+        upload(&mut client, Object::Image, Place::Stored, &bytes)?;
+        output::write(&format!(
+            "{}: passed the self-test, and is stored\n",
+            image.name
+        ))?;
+    }
+    Ok(())
+}
+
+fn upload(client: &mut Client<PortLine>, object: Object, place: Place, bytes: &[u8]) -> Outcome {
+    let bar = bytes_bar();
+    bar.set_message(match (object, place) {
+        (Object::Bitstream, Place::Live) => "configuring",
+        (Object::Image, Place::Live) => "loading",
+        (_, Place::Stored) => "storing",
+    });
+    bar.set_length(bytes.len() as u64);
+    let done = client.upload(object, place, bytes, |have| bar.set_position(have as u64));
+    bar.finish_and_clear();
+    done.map_err(Failure::new)
+}

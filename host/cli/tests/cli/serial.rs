@@ -1,0 +1,261 @@
+//! Boards on pseudo-terminals: what users see of the ones that work, and of what is none.
+
+use crate::run::{command, ran, Ran};
+use annulus_contract::shape::of_board;
+use annulus_contract::wire::{encode, Answer, Head, Side, MAX_FRAME};
+use annulus_model::interpret::Interpreter;
+use annulus_test_board::{Fpga, Gate, Plugged, Slave, TestBoard};
+use std::fs;
+use std::io::Read;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// A board whose core is that of the pico-ice, interpreted.
+fn plugged(configured: bool) -> Plugged {
+    let plugged = Plugged::new(move || {
+        let core = of_board("pico-ice").expect("a board");
+        let fpga = Fpga::new(configured);
+        let wire = Slave::new(Interpreter::new(core));
+        (TestBoard::new(fpga.clone()), Gate { wire, fpga })
+    });
+    plugged.expect("this system has pseudo-terminals")
+}
+
+fn annulus(line: &str, port: &str) -> Ran {
+    let words = line.split_whitespace();
+    ran(command().args(words).args(["--port", port]))
+}
+
+/// A call that must fail with this status, and with one sentence that says all of this.
+#[track_caller]
+fn fails(run: &Ran, status: i32, says: &[&str]) {
+    assert_eq!(run.status, status, "{run:?}");
+    let last = run.err.lines().last().unwrap_or_default();
+    for word in says {
+        assert!(last.contains(word), "{word:?} in {last:?}");
+    }
+}
+
+#[test]
+fn a_board_writes_what_this_processor_does() {
+    let board = plugged(true);
+    let line = "generate --model names --temperature 0.8 --seed 3 -n 200";
+    let serial = annulus(&format!("{line} --backend serial"), board.path());
+    // The core is the board's own, and so is the image; the text is the same.
+    assert!(
+        serial.err.contains("serial: decode 200 tokens"),
+        "{serial:?}"
+    );
+    let text = serial.ok();
+    let words = format!("{line} --backend cpu --board pico-ice");
+    assert_eq!(ran(command().args(words.split_whitespace())).ok(), text);
+    // A port that is named is one for auto, which says so.
+    let auto = annulus(line, board.path());
+    assert!(auto.err.contains("auto takes serial"), "{auto:?}");
+    assert_eq!(auto.ok(), text);
+
+    let verify = "verify --model names --backends serial,cpu --temperature 0.8 -n 60";
+    assert!(annulus(verify, board.path())
+        .ok()
+        .contains("serial and cpu are equal"));
+    let selftest = annulus("selftest --model names --backend serial", board.path());
+    assert!(selftest.ok().contains("serial: passed"));
+    let bench = annulus(
+        "bench --model names --backend serial -n 16 --json",
+        board.path(),
+    );
+    assert_eq!(bench.json()["tokens"], 16);
+    let wide = annulus(
+        "generate --model names --backend serial --lanes 64",
+        board.path(),
+    );
+    fails(&wide, 1, &["64 lanes", "the core has 8"]);
+}
+
+#[test]
+fn without_a_board_auto_says_what_it_takes() {
+    let run = ran(command().args("generate --model names -n 3".split(' ')));
+    assert!(
+        run.err.contains("auto takes cpu: no board is plugged in"),
+        "{run:?}"
+    );
+    let run = ran(command().args("generate --model names --backend serial".split(' ')));
+    fails(
+        &run,
+        69,
+        &[
+            "no Annulus board is plugged in",
+            "annulus devices",
+            "--port",
+        ],
+    );
+    let devices = ran(command().args(["devices", "--json"])).json();
+    assert_eq!(devices["boards"].as_array().map(Vec::len), Some(0));
+    assert!(ran(command().arg("devices"))
+        .ok()
+        .contains("no Annulus board"));
+}
+
+#[test]
+fn ports_that_are_no_boards() {
+    let line = "selftest --model names --backend serial";
+    let started = Instant::now();
+    fails(
+        &annulus(line, "/dev/no-such-port"),
+        69,
+        &["no serial port /dev/no-such-port"],
+    );
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let path = file.path().to_str().expect("a name");
+    fails(
+        &annulus(line, path),
+        69,
+        &["cannot be opened as a serial port"],
+    );
+
+    let silent = Plugged::stranger(|_| vec![]).expect("a terminal");
+    fails(
+        &annulus(line, silent.path()),
+        76,
+        &["nothing answers", silent.path()],
+    );
+    let chatty = Plugged::stranger(|_| b"login: \0 \xff\xfe\0".to_vec()).expect("a terminal");
+    fails(&annulus(line, chatty.path()), 76, &["no Annulus board"]);
+    let echo = Plugged::stranger(<[u8]>::to_vec).expect("a terminal");
+    fails(&annulus(line, echo.path()), 76, &["no Annulus board"]);
+    let newer = Plugged::stranger(|heard| {
+        if heard.is_empty() {
+            return vec![];
+        }
+        let head = Head {
+            version: 9,
+            session: 1,
+            sequence: 1,
+        };
+        let mut frame = [0; MAX_FRAME];
+        let length = encode(Side::Board, head, &Answer::Done, &mut frame).expect("it fits");
+        frame[..length].to_vec()
+    });
+    let newer = newer.expect("a terminal");
+    fails(
+        &annulus(line, newer.path()),
+        76,
+        &["version 9", "version 1", "annulus flash"],
+    );
+    assert!(started.elapsed() < Duration::from_secs(60), "nothing hangs");
+}
+
+#[test]
+fn a_port_belongs_to_one_program() {
+    let board = plugged(true);
+    let mut first = command()
+        .args("generate --model names --backend serial -n 100000000 --port".split(' '))
+        .arg(board.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut text = [0; 100];
+    let out = first.stdout.as_mut().expect("its output");
+    out.read_exact(&mut text).expect("it writes");
+    let second = annulus("selftest --model names --backend serial", board.path());
+    fails(&second, 69, &["in use by another program"]);
+
+    // The plug is pulled in the middle of it. The program may have inherited this process' end of
+    // the terminal, and then only hears nothing any more.
+    drop(board);
+    std::thread::spawn({
+        let mut out = first.stdout.take().expect("its output");
+        move || std::io::copy(&mut out, &mut std::io::sink())
+    });
+    let status = first.wait().expect("it ends");
+    assert_eq!(status.code(), Some(74));
+    let mut said = String::new();
+    let err = first.stderr.as_mut().expect("its complaints");
+    err.read_to_string(&mut said).expect("text");
+    let told = ["was unplugged", "does not answer any more"];
+    assert!(told.iter().any(|words| said.contains(words)), "{said}");
+}
+
+#[test]
+fn flashing() {
+    let board = plugged(false);
+    let line = "generate --model names --backend serial";
+    fails(
+        &annulus(line, board.path()),
+        1,
+        &["not configured", "annulus flash --bitstream"],
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).expect("it is written");
+        path.to_str().expect("a name").to_owned()
+    };
+    let other = file("ulx3s.bit", &ecp5());
+    let run = annulus(&format!("flash --bitstream {other}"), board.path());
+    fails(&run, 1, &["LFE5U-85F", "this board has an iCE40UP5K"]);
+    let run = annulus(
+        &format!("flash --bitstream {}", file("text", b"hello")),
+        board.path(),
+    );
+    fails(&run, 1, &["no bitstream"]);
+    let run = annulus("flash --bitstream x --board pico-ice", board.path());
+    fails(&run, 1, &["the board on", "is a test"]);
+
+    // Firmware goes to a file or to the right drive.
+    let elf = file("firmware.elf", &elf());
+    let to = folder.path().join("firmware.uf2");
+    let words = format!("flash --firmware {elf} --to {}", to.display());
+    let said = ran(command().args(words.split(' '))).ok();
+    assert!(said.contains("for the RP2040"), "{said}");
+    assert_eq!(fs::read(&to).expect("it is there").len(), 512);
+    fs::create_dir(folder.path().join("drive")).expect("a folder");
+    let drive = folder.path().join("drive");
+    let words = format!("flash --firmware {elf} --to {}", drive.display());
+    fails(&ran(command().args(words.split(' '))), 1, &["INFO_UF2.TXT"]);
+    fs::write(drive.join("INFO_UF2.TXT"), "Board-ID: RP2350\r\n").expect("it is written");
+    fails(
+        &ran(command().args(words.split(' '))),
+        1,
+        &["another microcontroller"],
+    );
+    fs::write(drive.join("INFO_UF2.TXT"), "Board-ID: RPI-RP2\r\n").expect("it is written");
+    ran(command().args(words.split(' '))).ok();
+    assert!(drive.join("annulus.uf2").is_file());
+    let words = format!("flash --firmware {other} --to {}", to.display());
+    fails(
+        &ran(command().args(words.split(' '))),
+        1,
+        &["is no firmware"],
+    );
+
+    // Where its programmer is missing, one sentence says so.
+    let words = format!("flash --bitstream {other} --board ulx3s");
+    let run = ran(command().env("PATH", "/nowhere").args(words.split(' ')));
+    fails(&run, 1, &["openFPGALoader is not installed"]);
+}
+
+/// As little of an ECP5-85F's bitstream as there can be.
+fn ecp5() -> Vec<u8> {
+    let mut file = b"\xff\0Part: LFE5U-85F-6CABGA381\0\xff\xff\xff\xbd\xb3".to_vec();
+    file.extend([0xff, 0xff, 0xff, 0xff, 0x3b, 0, 0, 0, 0xe2, 0, 0, 0]);
+    file.extend([0x41, 0x11, 0x30, 0x43, 0x5e, 0, 0, 0]);
+    file
+}
+
+/// An ELF for Arm with four bytes of flash.
+fn elf() -> Vec<u8> {
+    let mut file = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x28\0".to_vec();
+    file.extend(
+        [1u32, 0x1000_0101, 52, 0, 0]
+            .iter()
+            .flat_map(|w| w.to_le_bytes()),
+    );
+    file.extend([52, 0, 32, 0, 1, 0]);
+    file.resize(52, 0);
+    let header = [1u32, 84, 0x1000_0000, 0x1000_0000, 4, 4, 5, 4];
+    file.extend(header.iter().flat_map(|w| w.to_le_bytes()));
+    file.extend([1, 2, 3, 4]);
+    file
+}
