@@ -38,6 +38,8 @@ export class PicoIce {
       done.schedule((spi.dataBits * 1e9) / spi.clockFrequency);
     };
     gpio[PIN.SELECT].addListener((state) => {
+      // Clocks that the port has had and was not told of may have woken the core.
+      this.#flush();
       this.clocks();
       tell(Event.SELECT, level(state));
     });

@@ -5,16 +5,26 @@ use crate::obituary::Text;
 use annulus_contract::wire::{Digest, Fault, Object, Reboot};
 use annulus_firmware_core::{Board, Lights};
 
+/// Microseconds from the order to start anew until it is done: the last answer has left the
+/// firmware, and is still to leave the USB's buffers.
+const FAREWELL: u64 = 20_000;
+
 /// A board with this hardware.
 pub struct IceBoard<H> {
     hardware: H,
     died: Option<Text>,
+    /// It is to start anew, at this time.
+    leaving: Option<(Reboot, u64)>,
 }
 
 impl<H: Hardware> IceBoard<H> {
     /// A board whose firmware died of this before it started.
     pub fn new(hardware: H, died: Option<Text>) -> Self {
-        IceBoard { hardware, died }
+        IceBoard {
+            hardware,
+            died,
+            leaving: None,
+        }
     }
 }
 
@@ -33,6 +43,11 @@ impl<H: Hardware> Board for IceBoard<H> {
 
     fn feed(&mut self) {
         self.hardware.feed();
+        if let Some((how, when)) = self.leaving {
+            if self.hardware.micros() >= when {
+                self.hardware.reboot(how);
+            }
+        }
     }
 
     fn show(&mut self, lights: Lights) {
@@ -86,6 +101,6 @@ impl<H: Hardware> Board for IceBoard<H> {
     }
 
     fn reboot(&mut self, how: Reboot) {
-        self.hardware.reboot(how);
+        self.leaving = Some((how, self.hardware.micros() + FAREWELL));
     }
 }

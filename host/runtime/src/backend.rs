@@ -40,9 +40,6 @@ pub enum BackendError {
     /// No backend of that name.
     #[error("there is no backend {0:?}: choose among auto, {names}", names = Kind::names())]
     Unknown(String),
-    /// A backend that this version does not have.
-    #[error("the {0} backend is not built yet: use sim, cuda or cpu")]
-    NotBuilt(Kind),
     /// Only a simulated core writes traces.
     #[error("the {0} backend writes no trace: only sim does")]
     NoTrace(Kind),

@@ -1,6 +1,6 @@
 //! `annulus compare`.
 
-use crate::args::CompareArgs;
+use crate::args::{CompareArgs, PortArgs};
 use crate::output::{self, Failure, Outcome};
 use crate::setup::{self, Setup};
 use annulus_runtime::backend::Kind;
@@ -12,10 +12,14 @@ pub fn run(args: &CompareArgs) -> Outcome {
     let kinds = args
         .backends
         .iter()
-        .map(|name| Ok(setup::kind(name)?.0))
+        .map(|name| Ok(setup::kind(name, &PortArgs { port: None })?.0))
         .collect::<Result<Vec<Kind>, Failure>>()?;
     // A board that is not there is a row that says so, not an error.
-    let without_boards: Vec<_> = kinds.iter().copied().filter(|&kind| kind != Kind::Serial).collect();
+    let without_boards: Vec<_> = kinds
+        .iter()
+        .copied()
+        .filter(|&kind| kind != Kind::Serial)
+        .collect();
     let setup = Setup::new(&args.model, &without_boards, None)?;
     let prompt = setup.prompt(&args.stream)?;
     let sampling = args.stream.sampling();

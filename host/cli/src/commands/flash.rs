@@ -5,10 +5,10 @@ use crate::output::{self, bytes_bar, grouped, Failure, Outcome};
 use annulus_runtime::flash::drive::{self, Firmware};
 use annulus_runtime::flash::uf2::Family;
 use annulus_runtime::flash::{self, FlashError};
-use annulus_runtime::models;
 use annulus_runtime::serial::{
     self, Client, Object, Place, PortLine, Reboot, Request, SerialError,
 };
+use annulus_runtime::{feature, models, Rotation};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -145,7 +145,10 @@ fn over_the_wire(args: &FlashArgs) -> Outcome {
     if let Some(model) = &args.model {
         let shape = client.greeting().shape();
         let shape = shape.map_err(|fault| Failure::Verdict(fault.to_string()))?;
-        let opened = models::open(model, None).map_err(Failure::new)?;
+        let mut opened = models::open(model, None, Rotation::Hadamard).map_err(Failure::new)?;
+        if !shape.has(feature::HADAMARD) {
+            opened.drop_rotation().map_err(Failure::new)?;
+        }
         let image = opened
             .image(&shape, args.window, None)
             .map_err(Failure::new)?;
