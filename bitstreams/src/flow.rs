@@ -239,7 +239,7 @@ fn cells(stat: &[u8], kind: &str) -> u64 {
         let count = words.next()?.parse().ok()?;
         (words.next()? == kind).then_some(count)
     });
-    counts.last().unwrap_or(0)
+    counts.next_back().unwrap_or(0)
 }
 
 /// What the tools say of themselves.

@@ -258,7 +258,8 @@ fn an_upload_goes_on_where_it_was_left() {
         assert!(matches!(left, Err(SerialError::Gone { .. })), "{left:?}");
         let mut bench = bench.borrow_mut();
         bench.unplugs_after = None;
-        (bench.to_board.clear(), bench.to_host.clear());
+        bench.to_board.clear();
+        bench.to_host.clear();
     }
     let mut host = client(&bench).expect("the board answers");
     let mut first = None;

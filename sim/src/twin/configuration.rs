@@ -223,7 +223,7 @@ fn empty(banks: &[(u32, u32)]) -> Vec<u8> {
 fn crc16(crc: u16, byte: u8) -> u16 {
     (0..8).rev().fold(crc, |crc, bit| {
         let feedback = crc >> 15 ^ u16::from(byte >> bit & 1);
-        crc << 1 ^ feedback * 0x1021
+        (crc << 1) ^ (feedback * 0x1021)
     })
 }
 

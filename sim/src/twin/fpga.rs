@@ -181,6 +181,6 @@ impl Damage {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        (self.random >> 32) * 1_000_000 >> 32 < u64::from(self.per_million)
+        ((self.random >> 32) * 1_000_000) >> 32 < u64::from(self.per_million)
     }
 }

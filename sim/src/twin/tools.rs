@@ -53,11 +53,11 @@ pub fn find_firmware() -> Result<PathBuf, TwinError> {
         .ok_or(TwinError::FirmwareMissing)
 }
 
-fn in_repository<T>(mut look: impl FnMut(&Path) -> Option<T>) -> Option<T> {
+fn in_repository<T>(look: impl FnMut(&Path) -> Option<T>) -> Option<T> {
     let starts = [
         env::current_dir().unwrap_or_default(),
         PathBuf::from(env!("CARGO_MANIFEST_DIR")),
     ];
     let mut roots = starts.iter().flat_map(|start| start.ancestors());
-    roots.find_map(|root| look(root))
+    roots.find_map(look)
 }

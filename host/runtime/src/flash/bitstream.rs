@@ -121,7 +121,7 @@ fn crc16(crc: u16, bytes: &[u8]) -> u16 {
     bytes.iter().fold(crc, |crc, &byte| {
         (0..8).rev().fold(crc, |crc, bit| {
             let feedback = (crc >> 15 ^ u16::from(byte >> bit & 1)) & 1;
-            crc << 1 ^ feedback * 0x1021
+            (crc << 1) ^ (feedback * 0x1021)
         })
     })
 }
