@@ -234,7 +234,7 @@ fn resources(report: &Value) -> BTreeMap<String, Used> {
 /// How many cells of a kind yosys counts: `     3924   SB_LUT4`.
 fn cells(stat: &[u8], kind: &str) -> u64 {
     let stat = String::from_utf8_lossy(stat);
-    let counts = stat.lines().filter_map(|line| {
+    let mut counts = stat.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let count = words.next()?.parse().ok()?;
         (words.next()? == kind).then_some(count)
