@@ -124,6 +124,7 @@ const FAULTS: [(&str, &str, &str); 24] = [
 const ORDERS: [u64; 3] = [1, 2, 3];
 
 #[test]
+#[ignore = "ten minutes; ./x test --full"]
 fn all_planted_faults_are_caught() {
     if !nvrtc::is_present() {
         eprintln!("SKIPPED: this test needs NVRTC: ./x test brings it (tools/cuda.txt)");

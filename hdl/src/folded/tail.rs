@@ -85,7 +85,10 @@ always @(*) vector_at = {{(16-VA){1'b0}}, source};
 // fetch: a memory's address stands for what comes a cycle later
 reg asked, held;
 wire vector = mode == VECTOR;
-wire ask = mode != 0 && !asked && !held && !reading && (vector ? !points : sum_valid);
+// What was fetched too far may not move a pointer that is set for the next pass.
+reg paused;
+wire aims = set_scales || set_source;
+wire ask = mode != 0 && !paused && !aims && !asked && !held && !reading && (vector ? !points : sum_valid);
 always @(*) take_sum = asked && !vector;
 reg [31:0] x;
 reg [1:0] mu;                   // less 5
@@ -128,6 +131,8 @@ always @(posedge clock) begin
     if (set_factor) factor <= data[15:0];
     if (set_bias) bias <= data[7:0];
     asked <= ask;
+    if (go || reset) paused <= 0;
+    else if (aims) paused <= 1;
     if (asked) begin
         x <= vector ? {{16{element[15]}}, element} : sum;
         mu <= mode == ROWS ? row_scale[7:6] : mode == KEYS ? key_scale[6:5] : 2'd3;

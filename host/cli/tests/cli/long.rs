@@ -66,6 +66,12 @@ fn stories_on_the_other_wide_cores() {
 }
 
 #[test]
+#[ignore = "minutes; ./x test --full"]
+fn stories_on_the_folded_core() {
+    stories(&["--window 37 --temperature 0.8 --lanes 8"]);
+}
+
+#[test]
 #[ignore = "a minute; ./x test --full"]
 fn names_with_restarts() {
     for options in ["", "--lanes 48 --seed 3", "--lanes 8 --seed 2"] {
