@@ -44,12 +44,14 @@ impl Setup {
             .or(own)
             .or_else(|| twin::core(kinds))
             .unwrap_or(default);
-        if !core.has(feature::HADAMARD) && opened.drop_rotation().map_err(Failure::new)? {
-            say(&"this core has no Hadamard rotation: the model is quantized without it");
-        }
+        let dropped =
+            !core.has(feature::HADAMARD) && opened.drop_rotation().map_err(Failure::new)?;
         let image = opened
             .image(&core, args.window, args.sinks)
             .map_err(Failure::new)?;
+        if dropped {
+            say(&"this core has no Hadamard rotation: the model is quantized without it");
+        }
         Ok(Setup {
             opened,
             core,

@@ -137,7 +137,10 @@ fn models_too_large_for_a_core() {
         &of("--board ulx3s --window 512"),
         &["KiB short", "window of at most"],
     );
-    refused(&of("--board pico-ice --window 1"), &["Hadamard"]);
+    refused(
+        &of("--board pico-ice --window 1"),
+        &["wide memory", "128 KiB short"],
+    );
     refused(
         &of("--backend sim --window 1000 --lanes 16"),
         &["short", "window of at most"],
