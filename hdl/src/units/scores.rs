@@ -84,11 +84,10 @@ always @(posedge clock) begin
 end
 always @(*) link_q = {25'd0, key_scale[7 * «every key scale is read as the first: link_lane → 8'd0» +: 7]};
 reg signed [7:0] shift_8;
-reg [1:0] muq_8, muq_9;
+reg [1:0] muq_8;
 always @(posedge clock) begin
     shift_8 <= $signed(tag_7_shift) - $signed({3'd0, query_scale[4:0]});
     muq_8 <= query_scale[6:5];
-    muq_9 <= muq_8;
 end
 
 wire mine = tag_14_valid && tag_14_kind == KIND_SCORES && tag_14_last;
@@ -113,8 +112,9 @@ always @(*) largest$valid = written;
             text += &format!("
 reg [4:0] ek_8_{r};
 reg signed [7:0] shift_9_{r};
-reg [1:0] muk_8_{r}, muk_9_{r};
-always @(posedge clock) begin
+reg [1:0] muk_8_{r}, muk_9_{r}, muq_9_{r};
+(* keep *) always @(posedge clock) begin
+    muq_9_{r} <= muq_8;
     ek_8_{r} <= key_scale[{e} +: 5];
     muk_8_{r} <= key_scale[{mu} +: 2];
     shift_9_{r} <= shift_8 - $signed({{3'd0, ek_8_{r}}});
@@ -123,7 +123,7 @@ end
 assign written[{r}] = «empty slots take part in the maximum: tag_14_limit > 5'd{r} → 1'b1»;
 always @(*) lanes${r}$clock = clock;
 always @(*) lanes${r}$d = sums[{low} +: 24];
-always @(*) lanes${r}$muq = muq_9;
+always @(*) lanes${r}$muq = muq_9_{r};
 always @(*) lanes${r}$muk = muk_9_{r};
 always @(*) lanes${r}$sh = shift_9_{r}[6:0];
 always @(*) largest$s[{s} +: 16] = lanes${r}$s;
