@@ -1,17 +1,17 @@
 //! The machine that runs the [microprogram](super::assembler): one accumulator,
 //! four pointers, a loop counter, three return addresses.
 //!
-//! Four stages: an instruction is fetched (`ir`), reads a memory (`ir` to `ix`), has
-//! its operand chosen (`ix` to `iy`), and executes (`iy`). It is decoded on the way from
-//! stage to stage, so that each begins with registers. What saturates is stored a
-//! cycle later. All waiting is done in
-//! the first stage: for a result that an instruction ahead has yet to write, for the
-//! array, the tail or the scaler. What has left it goes through, so a memory's
-//! output is used in the one cycle in which it is there, and the bus may have the
-//! read port whenever it wants.
+//! Five stages: an instruction is fetched (`iw`), waits (`ir`), reads a memory (`ir` to
+//! `ix`), has its operand chosen (`ix` to `iy`), and executes (`iy`). It is decoded on the
+//! way from stage to stage, so that each begins with registers. What saturates is stored a
+//! cycle later. All waiting is done in the second stage: for a result that an instruction
+//! ahead has yet to write, for the array, the tail or the scaler. What has left it goes
+//! through, so a memory's output is used in the one cycle in which it is there, and the bus
+//! may have the read port whenever it wants.
 //!
-//! Jumps, calls, returns and loops act in the first stage and cost one cycle. Other
-//! branches are decided in the last, and cost three more when they are taken.
+//! Jumps, calls, returns and loops act as soon as they are fetched, and cost one cycle or,
+//! while the instruction ahead waits, none. Other branches are decided in the last stage, and
+//! cost four more when they are taken.
 
 use super::assembler::{space, BRANCHES, CHANGES, ORDERS, OTHER, OTHERS, SETS, SOURCES, STORE};
 use super::layout::Layout;
@@ -162,40 +162,55 @@ leaf! {
 
 const TEXT: &str = "end
 
-// ---- fetch: jumps, and all waiting
+// ---- fetch, and jumps
 // Nothing runs before the first reset: just after configuration a block RAM may not answer yet.
 reg on;
 reg [PC-1:0] pc;
-reg [15:0] ir, ix, iy;
-reg ir_valid, ix_valid, iy_valid;
+reg [15:0] iw, ir, ix, iy;
+reg iw_valid, ir_valid, ix_valid, iy_valid;
 wire taken;
 wire runs = ix_valid && !reset && «an instruction behind a taken branch acts: !taken → 1'b1»;
-wire [3:0] ir_op = ir[15:12];
-wire [3:0] ir_space = ir[11:8];
-wire ir_branch = ir[15:14] == 2'b11;
-wire ir_jumps = ir_branch && ir[13:12] == 0;    // jump, loop, call, ret
+wire [3:0] iw_op = iw[15:12];
+wire [3:0] iw_space = iw[11:8];
+wire jumps = iw[15:12] == 4'b1100;              // jump, loop, call, ret
+wire loops = jumps && iw[11:10] == IF_LOOP[1:0];
+wire calls = jumps && iw[11:10] == IF_CALL[1:0];
+wire rets = jumps && iw[11:10] == IF_RET[1:0];
 reg [LOOPS-1:0] count;
 reg last_round;
 reg [PC-1:0] return_0, return_1, return_2;
-wire leaves = ir_jumps && !(ir[13:10] == IF_LOOP && last_round);
-wire [PC-1:0] to = ir[13:10] == IF_RET ? return_0 : ir[PC-1:0];
+reg branches, shifts, counts, returns, starts, steps;   // what is in the second stage
+reg x_branches, x_shifts, x_counts, x_returns, x_starts, x_steps;
+reg branching, shifting_on, counting, returning, starting, stepping;     // in the two behind it
+// A jump waits for a branch ahead and for what it needs of the instructions ahead.
+wire jump_waits = branching || (ir_valid && branches)
+    || (loops && (counting || (ir_valid && counts))) || (rets && (returning || (ir_valid && returns)));
+wire jump = iw_valid && jumps && !jump_waits;
+wire [PC-1:0] to = rets ? return_0 : iw[PC-1:0];
 wire hold;
 wire move = ir_valid && !hold && «the machine does not stop while the bus reads: !reading → 1'b1»;      // or is dropped, behind a branch that is taken
-wire fetch = taken || move || !ir_valid;
-wire [PC-1:0] fetch_at = taken ? iy[PC-1:0] : ir_valid && leaves ? to : pc;
-always @(posedge clock) if (fetch) ir <= program_words[fetch_at];
+wire free = move || !ir_valid;
+wire fetch = taken || jump || !iw_valid || (!jumps && free);
+wire [PC-1:0] fetch_at = taken ? iy[PC-1:0] : iw_valid && jumps && !(loops && last_round) ? to : pc;
+always @(posedge clock) if (fetch) iw <= program_words[fetch_at];
 always @(posedge clock) begin
     if (fetch) begin
         pc <= fetch_at + 1'b1;
-        ir_valid <= on;
+        iw_valid <= on;
+    end
+    if (free) begin
+        ir <= iw;
+        ir_valid <= iw_valid && !jumps;
     end
     ix <= ir;
     iy <= ix;
-    ix_valid <= move && !ir_jumps && !taken;
+    ix_valid <= move && !taken;
     iy_valid <= runs;
+    if (taken) ir_valid <= 0;
     if (reset) begin
         on <= 1;
         pc <= 0;
+        iw_valid <= 0;
         ir_valid <= 0;
         ix_valid <= 0;
         iy_valid <= 0;
@@ -211,11 +226,12 @@ always @(*) case (ir[1:0])
     2'd2: chosen = pointer_2;
     default: chosen = pointer_3;
 endcase
-always @(*) points = ir_op <= STORE && ((ir_space >= S_INDIRECT && ir_space <= S_KEY_SCALE)
-    || ir_space == S_MANTISSA || ir_space == S_LOGIT || ir_space == S_MEASURED);
+always @(posedge clock) if (free) points <= iw_op <= STORE && ((iw_space >= S_INDIRECT && iw_space <= S_KEY_SCALE)
+    || iw_space == S_MANTISSA || iw_space == S_LOGIT || iw_space == S_MEASURED);
 wire [POINTER-1:0] moved = chosen + 1'b1;
 wire advance = move && points && ir[2];
 reg [7:0] step;
+wire [3:0] ir_space = ir[11:8];
 always @(*) begin
     register_at = {8'd0, ir[7:0]};
     case (ir_space)
@@ -234,7 +250,7 @@ end
 always @(posedge clock) begin
     space <= reading ? link_space : ir_space;
     source <= reading ? 3'd0 : ir_space == S_STEP ? {1'b0, ir[4:3]} : ir[2:0];
-    invert <= !reading && (ir_op == 4'd2 || ir_op == 4'd3 || ir_op == 4'd7);
+    invert <= !reading && (ir[15:12] == 4'd2 || ir[15:12] == 4'd3 || ir[15:12] == 4'd7);
 end
 
 // ---- execute
@@ -242,7 +258,7 @@ end
 wire [3:0] x_op = ix[15:12];
 wire [3:0] x_where = ix[11:8];
 wire [3:0] x_detail = ix[3:0];
-reg [15:0] operates, stores, does, sets, orders, branches;
+reg [15:0] operates, stores, does, sets, orders, ifs;
 reg registers, to_vector, loads, sums, logical, budget;
 reg [1:0] logic_kind;
 reg [15:0] y_register_at;
@@ -252,7 +268,7 @@ always @(posedge clock) begin
     does <= runs && x_op == OTHER ? 16'd1 << x_where : 16'd0;
     sets <= runs && x_op == OTHER && x_where == DO_SET ? 16'd1 << x_detail : 16'd0;
     orders <= runs && x_op == OTHER && x_where == DO_ORDER ? 16'd1 << x_detail : 16'd0;
-    branches <= runs && ix[15:14] == 2'b11 ? 16'd1 << ix[13:10] : 16'd0;
+    ifs <= runs && ix[15:14] == 2'b11 ? 16'd1 << ix[13:10] : 16'd0;
     registers <= runs && x_op == STORE && (x_where == S_REGISTER || x_where == S_INDIRECT || x_where == S_QUEUE);
     to_vector <= x_where == S_VECTOR || x_where == S_MEASURED;
     loads <= runs && (x_op < 4'd7 || (x_op == OTHER && x_where == DO_CHANGE));
@@ -264,54 +280,64 @@ always @(posedge clock) begin
         : x_where == S_INDIRECT ? {{(16-POINTER){1'b0}}, at_x} : {8'd0, ix[7:0]};
 end
 
-// What has left the first stage and has not acted yet, decoded as it leaves. What moves a
-// pointer, takes a result or jumps waits for a branch ahead; the rest is dropped if that is taken.
-reg x_branches, x_shifts, x_counts, x_returns, x_starts, x_steps, x_vector, x_register, x_indirect;
-reg branching, shifts, counting, returning, starting, stepping, y_register, indirect;
+// What an instruction needs and does, decoded as it comes to wait.
+reg reads_register, reads_indirect, reads_vector, reads_source, reads_step, from_sum, from_tail;
+reg stores_vector, stores_register, stores_indirect, sets_pointer, checksums, rests;
+wire iw_reads = iw_op < STORE;
+wire iw_stores = iw_op == STORE;
+wire iw_other = iw_op == OTHER;
+wire iw_sets = iw_other && iw_space == DO_SET;
+wire iw_orders = iw_other && iw_space == DO_ORDER;
+always @(posedge clock) if (free) begin
+    reads_register <= iw_reads && iw_space == S_REGISTER;
+    reads_indirect <= iw_reads && (iw_space == S_INDIRECT || iw_space == S_QUEUE);
+    reads_vector <= iw_reads && (iw_space == S_VECTOR || iw_space == S_MEASURED);
+    reads_source <= iw_reads && iw_space == S_SOURCE;
+    reads_step <= iw_reads && iw_space == S_STEP;
+    from_sum <= iw_reads && iw_space == S_SOURCE && iw[2:0] == FROM_SUM;
+    from_tail <= iw_reads && iw_space == S_SOURCE && iw[2:0] == FROM_TAIL;
+    stores_vector <= iw_stores && (iw_space == S_VECTOR || iw_space == S_MEASURED);
+    stores_register <= iw_stores && iw_space == S_REGISTER;
+    stores_indirect <= iw_stores && iw_space == S_INDIRECT;
+    sets_pointer <= iw_other && iw_space == DO_POINT;
+    checksums <= iw_orders && iw[3:0] == ORDER_CRC;
+    rests <= iw_orders && iw[3:0] == ORDER_REST;
+    branches <= iw[15:14] == 2'b11;
+    shifts <= iw_other && (iw_space == DO_RSHR || iw_space == DO_SHR);
+    counts <= iw_sets && iw[3:0] == SET_COUNT;
+    returns <= iw_sets && iw[3:0] == SET_TARGET;
+    starts <= iw_sets && iw[3:0] == SET_GO;
+    steps <= iw_orders && (iw[3:0] == ORDER_FIRST || iw[3:0] == ORDER_NEXT);
+end
+
+// What has left the second stage and has not acted yet. What moves a pointer or takes a
+// result waits for a branch ahead; the rest is dropped if that is taken.
+reg x_vector, x_register, x_indirect, x_sum, x_tail;
+reg storing, y_register, indirect;      // `storing` to a vector
 reg [3:0] x_points, pointing;
-reg x_sum, x_tail;
-reg storing;                    // to a vector
-wire ir_reads = ir_op < STORE;
-wire ir_other = ir_op == OTHER;
-wire ir_stores = ir_op == STORE;
-wire ir_sets = ir_other && ir_space == DO_SET;
-wire ir_orders = ir_other && ir_space == DO_ORDER;
-wire reads_register = ir_reads && ir_space == S_REGISTER;
-wire reads_indirect = ir_reads && (ir_space == S_INDIRECT || ir_space == S_QUEUE);
-wire reads_vector = ir_reads && (ir_space == S_VECTOR || ir_space == S_MEASURED);
-wire reads_source = ir_reads && ir_space == S_SOURCE;
-wire branches_now = move && ir_branch && !ir_jumps;
-wire shifts_now = move && ir_other && (ir_space == DO_RSHR || ir_space == DO_SHR);
-wire counts_now = move && ir_sets && ir[3:0] == SET_COUNT;
-wire returns_now = move && ir_sets && ir[3:0] == SET_TARGET;
-wire starts_now = move && ir_sets && ir[3:0] == SET_GO;
-wire steps_now = move && ir_orders && (ir[3:0] == ORDER_FIRST || ir[3:0] == ORDER_NEXT);
-wire vector_now = move && ir_stores && (ir_space == S_VECTOR || ir_space == S_MEASURED);
-wire register_now = move && ir_stores && ir_space == S_REGISTER;
-wire indirect_now = move && ir_stores && ir_space == S_INDIRECT;
-wire [3:0] points_now = {4{move && ir_other && ir_space == DO_POINT}} & (4'd1 << ir[1:0]);
+wire [3:0] points_now = {4{move && sets_pointer}} & (4'd1 << ir[1:0]);
 always @(posedge clock) begin
-    x_branches <= branches_now;
-    x_shifts <= shifts_now;
-    x_counts <= counts_now;
-    x_returns <= returns_now;
-    x_starts <= starts_now;
-    x_steps <= steps_now;
-    x_vector <= vector_now;
-    x_register <= register_now;
-    x_indirect <= indirect_now;
+    x_branches <= move && branches;
+    x_shifts <= move && shifts;
+    x_counts <= move && counts;
+    x_returns <= move && returns;
+    x_starts <= move && starts;
+    x_steps <= move && steps;
+    x_vector <= move && stores_vector;
+    x_register <= move && stores_register;
+    x_indirect <= move && stores_indirect;
     x_points <= points_now;
-    x_sum <= move && reads_source && ir[2:0] == FROM_SUM;
-    x_tail <= move && reads_source && ir[2:0] == FROM_TAIL;
+    x_sum <= move && from_sum;
+    x_tail <= move && from_tail;
     // in either stage
-    branching <= branches_now || x_branches;
-    shifts <= shifts_now || x_shifts;
-    counting <= counts_now || x_counts;
-    returning <= returns_now || x_returns;
-    starting <= starts_now || x_starts;
-    stepping <= steps_now || x_steps;
-    storing <= vector_now || x_vector;
-    indirect <= indirect_now || x_indirect;
+    branching <= (move && branches) || x_branches;
+    shifting_on <= (move && shifts) || x_shifts;
+    counting <= (move && counts) || x_counts;
+    returning <= (move && returns) || x_returns;
+    starting <= (move && starts) || x_starts;
+    stepping <= (move && steps) || x_steps;
+    storing <= (move && stores_vector) || x_vector;
+    indirect <= (move && stores_indirect) || x_indirect;
     pointing <= points_now | x_points;
     y_register <= x_register;
 end
@@ -325,18 +351,15 @@ wire same_y = iy[2:0] == ir[2:0];
 wire unwritten = (reads_vector && (storing || (write_vector && narrow_at[0] == chosen[0])))
     || (reads_register && ((x_register && same_x) || (y_register && same_y) || indirect))
     || (reads_indirect && (x_register || y_register || indirect));
-wire ir_rests = ir_orders && ir[3:0] == ORDER_REST;
-assign hold = shifts || shifting
-    || (branching && (ir_jumps || reads_source || (points && ir[2])))
+assign hold = shifting_on || shifting
+    || (branching && (reads_source || (points && ir[2])))
     || (points && pointing[ir[1:0]])
-    || (ir_jumps && ir[13:10] == IF_LOOP && counting)
-    || (ir_jumps && ir[13:10] == IF_RET && returning)
     || «a word is read before it is written: unwritten → 1'b0»
-    || (ir_reads && ir_space == S_STEP && stepping)
-    || (reads_source && ir[2:0] == FROM_SUM && (!sum_valid || x_sum || starting))
-    || (reads_source && ir[2:0] == FROM_TAIL && (!result_valid || x_tail || starting))
-    || (ir_orders && ir[3:0] == ORDER_CRC && crc_busy)
-    || (ir_rests && (!awake || ix_valid || iy_valid));
+    || (reads_step && stepping)
+    || (from_sum && (!sum_valid || x_sum || starting))
+    || (from_tail && (!result_valid || x_tail || starting))
+    || (checksums && crc_busy)
+    || (rests && (!awake || ix_valid || iy_valid));
 
 // Accumulator. `operand` comes inverted for what subtracts: a - b is a + ~b + 1, and
 // b - a is ~(a + ~b).
@@ -394,20 +417,20 @@ always @(posedge clock) begin
     if (sets[SET_WIDE]) byte_at <= a[23:0];
 end
 // loops and calls
-wire returns = sets[SET_TARGET];
+wire target = sets[SET_TARGET];
 always @(posedge clock) begin
     if (sets[SET_COUNT]) begin
         count <= a[LOOPS-1:0];
         last_round <= a[LOOPS-1:0] == 1;
-    end else if (move && ir_jumps && ir[13:10] == IF_LOOP) begin
+    end else if (jump && loops) begin
         count <= count - 1'b1;
         last_round <= «a loop runs once too often: count == 2 → count == 1»;
     end
-    if (returns || (move && ir_jumps && ir[13:10] == IF_CALL)) begin
-        return_0 <= returns ? a[PC-1:0] : pc;
+    if (target || (jump && calls)) begin
+        return_0 <= target ? a[PC-1:0] : pc;
         return_1 <= «a call forgets its caller's caller: return_0 → return_1»;
         return_2 <= return_1;
-    end else if (move && ir_jumps && ir[13:10] == IF_RET) begin
+    end else if (jump && rets) begin
         return_0 <= return_1;
         return_1 <= return_2;
     end
@@ -433,9 +456,9 @@ end
 
 // branches
 wire zero = any == 0;          // the assembler's nop again
-assign taken = (branches[IF_JZ] && zero) || (branches[IF_JNZ] && !zero) || (branches[IF_JN] && a[31])
-    || (branches[IF_JP] && !a[31]) || (branches[IF_JCARRY] && carry) || (branches[IF_JINPUT] && input_any)
-    || (branches[IF_JFULL] && output_full) || (branches[IF_JSTOPPED] && stopped);
+assign taken = (ifs[IF_JZ] && zero) || (ifs[IF_JNZ] && !zero) || (ifs[IF_JN] && a[31])
+    || (ifs[IF_JP] && !a[31]) || (ifs[IF_JCARRY] && carry) || (ifs[IF_JINPUT] && input_any)
+    || (ifs[IF_JFULL] && output_full) || (ifs[IF_JSTOPPED] && stopped);
 
 // stores
 always @(*) begin
@@ -481,7 +504,7 @@ always @(*) begin
     set_bias = sets[SET_BIAS];
     set_scales = sets[SET_SCALES];
     set_source = sets[SET_SOURCE];
-    woken = ir_valid && ir_rests && move;
+    woken = ir_valid && rests && move;
     pop = orders[ORDER_POP];
     stop = orders[ORDER_STOP];
     bad_step = orders[ORDER_BAD];
@@ -489,7 +512,7 @@ always @(*) begin
     phases_moved = orders[ORDER_MOVED];
     crc = orders[ORDER_CRC];
     illegal = does[DO_SETN] && a[31:5] != 0;
-    busy = on && (awake || !(ir_valid && ir_rests && !ix_valid && !iy_valid));
+    busy = on && (awake || !(ir_valid && rests && !ix_valid && !iy_valid));
 end
 always @(posedge clock) begin
     if (processing) cycles <= cycles + 24'd1;

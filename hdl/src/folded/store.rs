@@ -208,14 +208,23 @@ struct Memory {
 
 impl Memory {
     fn verilog(&self) -> String {
-        let Self { name, q, write, write_at, data, read_at } = self;
-        format!("always @(posedge clock) begin
+        let Self {
+            name,
+            q,
+            write,
+            write_at,
+            data,
+            read_at,
+        } = self;
+        format!(
+            "always @(posedge clock) begin
     if ({write}) {name}[{write_at}] <= {data};
     {q} <= {name}[{read_at}];
 `ifndef SYNTHESIS
     if ({write} && {write_at} == {read_at}) {q} <= ~{name}[{read_at}];
 `endif
 end
-")
+"
+        )
     }
 }
