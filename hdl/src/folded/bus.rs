@@ -107,7 +107,8 @@ reg [4:0] in_put, in_got, out_put, out_got;
 wire input_full = in_put == {~in_got[4], in_got[3:0]};
 reg written;                    // a write is carried out, whose register is held
 wire answer = wait_left == 1;
-wire access = (written || answer) && held == R_MEM_DATA;
+reg window;                     // the register is the window to the memories
+wire access = (written || answer) && window;
 wire lane_last = region == WIDE ? lane[0] : region == STEPS ? &lane[2:0] : 1'b1;
 wire queue = written && held == R_TOKEN_IN;
 wire take = answer && held == R_TOKEN_OUT && output_any;
@@ -116,10 +117,8 @@ always @(*) output_any = out_put != out_got;
 always @(*) output_full = «a full output queue takes more tokens: out_put == {~out_got[4], out_got[3:0]} → 1'b0»;
 always @(*) input_at = in_got[3:0];
 always @(*) output_at = out_put[3:0];
-always @(*) reading = wait_left != 0;
 
 // the register in which a read finds its answer
-wire window = held == R_MEM_DATA;
 wire [15:0] pair_at = {11'd0, at[4:0] & (PAIRS - 1)};
 reg [15:0] register_now, read_now;
 reg [3:0] space_now;
@@ -159,7 +158,7 @@ always @(*) begin
     endcase
 end
 wire into_register = (written && held >= R_BUDGET && held <= R_HEAD) || (queue && !input_full)
-    || (written && held == R_MEM_DATA && !processing && (region == INCREMENT || region == PHASE));
+    || (written && window && !processing && (region == INCREMENT || region == PHASE));
 reg [31:0] answered;
 always @(*) case (held)
     R_STATUS: answered = {27'd0, errors != 0, output_any, input_full, stopped, busy};
@@ -175,10 +174,15 @@ always @(posedge clock) begin
     ordered <= written && held == R_CONTROL;
     ready <= (written && held != R_CONTROL && !into_register) || ordered || accepted || answer;
     written <= write;
-    if (write || read) held <= address;
+    if (write || read) begin
+        held <= address;
+        window <= address == R_MEM_DATA;
+    end
     if (write) link_data <= data;
     if (read) wait_left <= READ_CYCLES;
     else if (wait_left != 0) wait_left <= wait_left - 3'd1;
+    if (read) reading <= 1;
+    else if (answer) reading <= 0;
     if (answer) q <= answered;
 
     reset <= written && held == R_CONTROL && link_data[0];
@@ -186,7 +190,7 @@ always @(posedge clock) begin
     clear_crc <= written && held == R_CONTROL && link_data[2];
 
     // the window to the memories
-    write_memory <= written && held == R_MEM_DATA && «a busy core lets its memory be written: !processing → 1'b1»;
+    write_memory <= written && window && «a busy core lets its memory be written: !processing → 1'b1»;
     region_held <= region;
     link_at <= at;
     link_lane <= lane;
@@ -199,7 +203,7 @@ always @(posedge clock) begin
     // registers that are memory, input tokens among them
     write_register <= into_register || (write_register && !accepted);
     if (written) write_at <= held == R_TOKEN_IN ? {8'd0, INPUTS[3:0], in_put[3:0]}
-        : held != R_MEM_DATA ? {8'd0, held}
+        : !window ? {8'd0, held}
         : region == PHASE ? PHASES + pair_at : INCREMENTS + pair_at;
 
     // The machine hears of a token or a budget once it can read it, not before.

@@ -232,14 +232,12 @@ wire [POINTER-1:0] moved = chosen + 1'b1;
 wire advance = move && points && ir[2];
 reg [7:0] step;
 wire [3:0] ir_space = ir[11:8];
+reg reads_indirect, reads_queue;
 always @(*) begin
-    register_at = {8'd0, ir[7:0]};
-    case (ir_space)
-        S_INDIRECT: register_at = {{(16-POINTER){1'b0}}, chosen};
-        S_QUEUE: register_at = {8'd0, INPUTS[3:0], input_at};
-        default: ;
-    endcase
-    if (reading) register_at = link_register;
+    register_at = reading ? link_register
+        : reads_queue ? {8'd0, INPUTS[3:0], input_at}
+        : reads_indirect ? {{(16-POINTER){1'b0}}, chosen}
+        : {8'd0, ir[7:0]};
     at = reading ? link_read_at : {{(16-POINTER){1'b0}}, chosen};
     step_at = reading ? link_read_at : {5'd0, step, ir[2:0]};
 end
@@ -281,7 +279,7 @@ always @(posedge clock) begin
 end
 
 // What an instruction needs and does, decoded as it comes to wait.
-reg reads_register, reads_indirect, reads_vector, reads_source, reads_step, from_sum, from_tail;
+reg reads_register, reads_vector, reads_source, reads_step, from_sum, from_tail;
 reg stores_vector, stores_register, stores_indirect, sets_pointer, checksums, rests;
 wire iw_reads = iw_op < STORE;
 wire iw_stores = iw_op == STORE;
@@ -290,7 +288,8 @@ wire iw_sets = iw_other && iw_space == DO_SET;
 wire iw_orders = iw_other && iw_space == DO_ORDER;
 always @(posedge clock) if (free) begin
     reads_register <= iw_reads && iw_space == S_REGISTER;
-    reads_indirect <= iw_reads && (iw_space == S_INDIRECT || iw_space == S_QUEUE);
+    reads_indirect <= iw_reads && iw_space == S_INDIRECT;
+    reads_queue <= iw_reads && iw_space == S_QUEUE;
     reads_vector <= iw_reads && (iw_space == S_VECTOR || iw_space == S_MEASURED);
     reads_source <= iw_reads && iw_space == S_SOURCE;
     reads_step <= iw_reads && iw_space == S_STEP;
@@ -350,7 +349,7 @@ wire same_x = ix[2:0] == ir[2:0];
 wire same_y = iy[2:0] == ir[2:0];
 wire unwritten = (reads_vector && (storing || (write_vector && narrow_at[0] == chosen[0])))
     || (reads_register && ((x_register && same_x) || (y_register && same_y) || indirect))
-    || (reads_indirect && (x_register || y_register || indirect));
+    || ((reads_indirect || reads_queue) && (x_register || y_register || indirect));
 assign hold = shifting_on || shifting
     || (branching && (reads_source || (points && ir[2])))
     || (points && pointing[ir[1:0]])
@@ -464,7 +463,7 @@ assign taken = (ifs[IF_JZ] && zero) || (ifs[IF_JNZ] && !zero) || (ifs[IF_JN] && 
 always @(*) begin
     // The bus waits while a register is read. A budget that it writes meanwhile is not
     // overwritten with what was left of the old one.
-    bus_accepted = bus_write && !registers && !(ir_valid && (reads_register || reads_indirect));
+    bus_accepted = bus_write && !registers && !(ir_valid && (reads_register || reads_indirect || reads_queue));
     write_register = registers ? !(budget && budget_written) : bus_accepted;
     write_register_at = registers ? y_register_at : bus_write_at;
     register_data = registers ? a : bus_data;
