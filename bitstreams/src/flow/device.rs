@@ -42,6 +42,9 @@ pub static ICE40UP5K: Device = Device {
 };
 
 /// An ECP5 with 83,640 LUTs, in 381 balls, of the slowest grade.
+///
+/// The router makes long detours with nets of hundreds of ends, so those that are late are
+/// routed again (`--tmg-ripup`); it does so until none is, so a board's goal must be in reach.
 pub static ECP5_85F: Device = Device {
     name: "LFE5U-85F-6BG381C",
     pins: pins::Format::Lpf,
@@ -55,7 +58,7 @@ pub static ECP5_85F: Device = Device {
     #[rustfmt::skip]
     nextpnr_options: &[
         "--85k", "--package", "CABGA381", "--speed", "6", "--json", "top.json", "--lpf", "pins.lpf",
-        "--textcfg", "top.config", "--router", "router2",
+        "--textcfg", "top.config", "--router", "router2", "--tmg-ripup",
     ],
     pack: ("yowasp-ecppack", &["--compress", "top.config", "top.bit"]),
 };
