@@ -18,13 +18,18 @@ pub fn verilog<B: Block>(top: B) -> String {
     faults::none(&text(top))
 }
 
+/// The Verilog of a block with every planted fault, to be chosen with the input
+/// [`faults::INPUT`], and the list of them.
+pub fn faulty_verilog<B: Block>(top: B) -> (String, Vec<Fault>) {
+    faults::all(&text(top))
+}
+
 /// The Verilog of a core of this shape; `None` where no preset has its number of rows.
 pub fn core_verilog(shape: &CoreShape) -> Option<String> {
     Some(faults::none(&core_text(shape)?))
 }
 
-/// The Verilog of such a core with every planted fault, to be chosen with the input
-/// [`faults::INPUT`], and the list of them.
+/// The Verilog of such a core with every planted fault; see [`faulty_verilog`].
 pub fn faulty_core_verilog(shape: &CoreShape) -> Option<(String, Vec<Fault>)> {
     Some(faults::all(&core_text(shape)?))
 }
