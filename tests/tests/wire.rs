@@ -19,13 +19,10 @@ fn request<'a>(rng: &mut Rng, bytes: &'a [u8]) -> Request<'a> {
     let byte = |rng: &mut Rng| rng.bits() as u8;
     let small = |rng: &mut Rng| rng.bits() >> rng.within(0, 31);
     let object = |rng: &mut Rng| {
-        if rng.one_in(2) {
-            Object::Image
-        } else {
-            Object::Bitstream
-        }
+        let all = [Object::Image, Object::Bitstream, Object::Script];
+        all[rng.within(0, 2) as usize]
     };
-    match rng.within(0, 15) {
+    match rng.within(0, 16) {
         0 => Request::Begin {
             object: object(rng),
             place: if rng.one_in(2) {
@@ -74,6 +71,7 @@ fn request<'a>(rng: &mut Rng, bytes: &'a [u8]) -> Request<'a> {
         12 => Request::SelfTest,
         13 => Request::Reset,
         14 => Request::Meters,
+        15 => Request::Erase(object(rng)),
         _ => Request::Reboot(Reboot::Firmware),
     }
 }
@@ -263,6 +261,8 @@ fn answers_come_back_and_the_longest_fit() {
             image: digest,
             stored_bitstream: digest,
             stored_image: digest,
+            stored_script: digest,
+            stayed: Some(Fault::Damaged(Object::Script)),
             died: Some("a panic in a file with a long name, at a line, with a message"),
         }),
     ];

@@ -123,13 +123,14 @@ pub struct DevicesArgs {
 #[derive(Args)]
 #[command(after_help = "\
 A bitstream is looked into first: one for another part is refused. Afterwards the board says which
-core it has found in it. With --store it stays in the board's flash, and so does an image: a board
-that has both writes text without a host.
+core it has found in it. With --store it stays in the board's flash, and so do an image and how it is
+to write: a board that has all of it writes text when it is switched on, without a host.
 
 Examples:
   annulus flash --firmware annulus-pico-ice.uf2          to the boot drive that is mounted
   annulus flash --bitstream pico-ice.bin                 into the FPGA, over the board's firmware
-  annulus flash --bitstream pico-ice.bin --store --model names
+  annulus flash --bitstream pico-ice.bin --store --model names --temperature 0.8
+  annulus flash --erase                                  it waits for a host again
   annulus flash --bitstream ulx3s.bit --board ulx3s      with openFPGALoader")]
 pub struct FlashArgs {
     /// Firmware of the microcontroller: UF2, or the ELF that cargo built
@@ -153,6 +154,12 @@ pub struct FlashArgs {
     /// Keep bitstream and image in the board's flash
     #[arg(long)]
     pub store: bool,
+    /// How the model writes without a host
+    #[command(flatten)]
+    pub stream: StreamArgs,
+    /// Empty the board's flash of what it keeps
+    #[arg(long, conflicts_with_all = ["store", "firmware"])]
+    pub erase: bool,
     /// The board [default: the one that answers on the port]
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(cores::boards()))]
     pub board: Option<String>,

@@ -2,9 +2,10 @@
 
 use crate::args::{CoreArgs, ModelArgs, PortArgs, StreamArgs};
 use crate::output::{say, Failure};
-use annulus_runtime::backend::{self, Backend, Kind};
+use annulus_runtime::backend::{self, Backend, BackendError, Kind};
 use annulus_runtime::generate::prompt_tokens;
 use annulus_runtime::models::{self, Opened};
+use annulus_runtime::serial::ULX3S;
 use annulus_runtime::{cores, feature, twin, CoreShape, Image, Rotation};
 use std::path::Path;
 
@@ -34,8 +35,7 @@ impl Setup {
         let bounded = kinds.iter().any(|kind| kind.has_core());
         let default = opened.default_core(bounded);
         let board = if kinds.contains(&Kind::Serial) {
-            let board = backend::open(Kind::Serial, &default, None, port);
-            Some(board.map_err(Failure::new)?)
+            Some(plugged_in(&args.core, port).map_err(Failure::new)?)
         } else {
             None
         };
@@ -79,6 +79,15 @@ impl Setup {
     pub fn prompt(&self, args: &StreamArgs) -> Result<Vec<u32>, Failure> {
         prompt_tokens(&self.image, args.prompt.as_encoded_bytes()).map_err(Failure::new)
     }
+}
+
+/// The board on this port: one with our firmware, or the core of a ULX3S, which has none.
+fn plugged_in(core: &CoreArgs, port: Option<&str>) -> Result<Box<dyn Backend>, BackendError> {
+    Ok(if core.board.as_deref() == Some(ULX3S) {
+        Box::new(backend::on_ulx3s(port)?)
+    } else {
+        Box::new(backend::on_port(port)?)
+    })
 }
 
 /// The backend of this name, and why it is that one where `auto` chose it.

@@ -20,6 +20,7 @@ pub mod generate;
 pub mod lockstep;
 pub mod models;
 pub mod sampling;
+pub mod script;
 pub mod serial;
 pub mod text;
 pub mod twin;

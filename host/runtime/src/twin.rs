@@ -50,22 +50,34 @@ impl Line for TwinLine {
 /// # Errors
 /// If a tool or the firmware is missing, or it does not come up.
 pub fn start(firmware: Option<&Path>) -> Result<Twin, BackendError> {
-    let flash = match firmware {
-        Some(path) => flash_of(path)?,
-        None => flash_of(&find_firmware()?)?,
-    };
+    start_with(&flash_of(firmware)?, true)
+}
+
+/// The same with this at the beginning of its flash, and a display or none.
+///
+/// # Errors
+/// As for [`start`].
+pub fn start_with(flash: &[u8], screen: bool) -> Result<Twin, BackendError> {
     let Some(core) = core(&[Kind::Twin]) else {
         unreachable!("a preset");
     };
     let name = format!("core of the {BOARD}");
-    let twin = Twin::start(&flash, &core, &mut progress::on_terminal(&name))?;
+    let twin = Twin::start(flash, screen, &core, &mut progress::on_terminal(&name))?;
     Ok(twin)
 }
 
-/// What an ELF file puts into flash, from its beginning on.
-fn flash_of(path: &Path) -> Result<Vec<u8>, TwinError> {
+/// What firmware puts into flash, from its beginning on: that of this ELF file, or what
+/// `./x firmware` has built.
+///
+/// # Errors
+/// If it is missing, or none.
+pub fn flash_of(firmware: Option<&Path>) -> Result<Vec<u8>, TwinError> {
+    let path = &match firmware {
+        Some(path) => path.to_owned(),
+        None => find_firmware()?,
+    };
     let wrong = |reason: String| TwinError::Firmware {
-        file: path.into(),
+        file: path.clone(),
         reason,
     };
     let file = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;

@@ -35,6 +35,9 @@ pub fn run(args: &DevicesArgs) -> Outcome {
 fn line(device: &Device) -> String {
     let what = match (&device.board, &device.product) {
         (Some(board), _) => format!("Annulus board {board}"),
+        (None, Some(product)) if device.is_ulx3s() => {
+            format!("{product}: --board ulx3s drives the core in it, if there is one")
+        }
         (None, Some(product)) => format!("not a board of ours: {product}"),
         (None, None) => "not a board of ours".into(),
     };

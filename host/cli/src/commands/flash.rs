@@ -5,6 +5,7 @@ use crate::output::{self, bytes_bar, grouped, Failure, Outcome};
 use annulus_runtime::flash::drive::{self, Firmware};
 use annulus_runtime::flash::uf2::Family;
 use annulus_runtime::flash::{self, FlashError};
+use annulus_runtime::script::script;
 use annulus_runtime::serial::{
     self, Client, Object, Place, PortLine, Reboot, Request, SerialError,
 };
@@ -17,9 +18,10 @@ use std::time::{Duration, Instant};
 const RESTART: Duration = Duration::from_secs(15);
 
 pub fn run(args: &FlashArgs) -> Outcome {
-    if args.firmware.is_none() && args.bitstream.is_none() && args.model.is_none() {
+    if args.firmware.is_none() && args.bitstream.is_none() && args.model.is_none() && !args.erase {
         return Err(Failure::Verdict(
-            "nothing to flash: give --firmware, --bitstream or --model with --store".into(),
+            "nothing to flash: give --firmware, --bitstream, --model with --store, or --erase"
+                .into(),
         ));
     }
     if let Some(path) = &args.firmware {
@@ -37,7 +39,7 @@ pub fn run(args: &FlashArgs) -> Outcome {
             (None, None) => Ok(()),
         };
     }
-    if args.bitstream.is_some() || args.model.is_some() {
+    if args.bitstream.is_some() || args.model.is_some() || args.erase {
         over_the_wire(args)?;
     }
     Ok(())
@@ -122,6 +124,19 @@ fn over_the_wire(args: &FlashArgs) -> Outcome {
             greeting.board
         )));
     }
+    if let Some(fault) = greeting.stayed {
+        output::say(&format_args!(
+            "the board has not begun to write by itself: {fault}"
+        ));
+    }
+    if args.erase {
+        for object in [Object::Bitstream, Object::Image, Object::Script] {
+            client
+                .order(&Request::Erase(object))
+                .map_err(Failure::new)?;
+        }
+        output::write("the board's flash keeps nothing any more\n")?;
+    }
     if let Some(path) = &args.bitstream {
         let bytes = flash::bitstream_for(path, &greeting.part).map_err(Failure::new)?;
         upload(&mut client, Object::Bitstream, Place::Live, &bytes)?;
@@ -152,16 +167,36 @@ fn over_the_wire(args: &FlashArgs) -> Outcome {
         let image = opened
             .image(&shape, args.window, None)
             .map_err(Failure::new)?;
+        let prompt = args.stream.prompt.as_encoded_bytes();
+        let script = script(&image, prompt, &args.stream.sampling()).map_err(Failure::new)?;
         let bytes = image.to_bytes();
         upload(&mut client, Object::Image, Place::Live, &bytes)?;
         client.order(&Request::SelfTest).map_err(Failure::new)?;
         upload(&mut client, Object::Image, Place::Stored, &bytes)?;
+        upload(&mut client, Object::Script, Place::Stored, &script)?;
         output::write(&format!(
             "{}: passed the self-test, and is stored\n",
             image.name
         ))?;
+        write_alone(&mut client)?;
     }
     Ok(())
+}
+
+/// Starts the board anew, so that it does what it will do whenever it is switched on.
+fn write_alone(client: &mut Client<PortLine>) -> Outcome {
+    let greeting = client.greet().map_err(Failure::new)?;
+    if greeting.stored_bitstream.is_none() {
+        return output::write(
+            "no bitstream is stored: store one (--bitstream FILE --store) for the board to write by itself\n",
+        );
+    }
+    client
+        .order(&Request::Reboot(Reboot::Firmware))
+        .map_err(Failure::new)?;
+    output::write(
+        "the board starts anew and writes by itself, to its display and its serial port\n",
+    )
 }
 
 fn upload(client: &mut Client<PortLine>, object: Object, place: Place, bytes: &[u8]) -> Outcome {
@@ -169,7 +204,7 @@ fn upload(client: &mut Client<PortLine>, object: Object, place: Place, bytes: &[
     bar.set_message(match (object, place) {
         (Object::Bitstream, Place::Live) => "configuring",
         (Object::Image, Place::Live) => "loading",
-        (_, Place::Stored) => "storing",
+        (_, Place::Stored) | (Object::Script, _) => "storing",
     });
     bar.set_length(bytes.len() as u64);
     let done = client.upload(object, place, bytes, |have| bar.set_position(have as u64));

@@ -2,7 +2,7 @@
 
 use super::{Backend, BackendError, Choice, Kind, Saved};
 use crate::driver::{CoreDriver, Counters, DriverError, Snapshot};
-use crate::serial::{self, Client, Line, PortLine, SerialError, WireBus};
+use crate::serial::{self, Client, Line, PortLine, SerialError, UartLine, WireBus};
 use annulus_contract::shape::CoreShape;
 use annulus_contract::wire::{Fault, Object, Place, Request};
 use annulus_model::image::Image;
@@ -28,6 +28,15 @@ pub fn on_port(port: Option<&str>) -> Result<Board<PortLine>, BackendError> {
     };
     let client = Client::new(serial::open(&port)?, &port)?;
     Board::new(Kind::Serial, client)
+}
+
+/// The ULX3S on this port, driven from here over its UART; without one, the only one that is
+/// plugged in.
+///
+/// # Errors
+/// If there is none, it cannot be opened, or no core answers on it.
+pub fn on_ulx3s(port: Option<&str>) -> Result<Board<UartLine>, BackendError> {
+    Board::new(Kind::Serial, serial::ulx3s(port)?)
 }
 
 impl<L: Line> Board<L> {
