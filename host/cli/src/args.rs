@@ -128,6 +128,7 @@ to write: a board that has all of it writes text when it is switched on, without
 
 Examples:
   annulus flash --firmware annulus-pico-ice.uf2          to the boot drive that is mounted
+  annulus flash --firmware annulus-pico-ice.uf2 --probe  through a debug probe
   annulus flash --bitstream pico-ice.bin                 into the FPGA, over the board's firmware
   annulus flash --bitstream pico-ice.bin --store --model names --temperature 0.8
   annulus flash --erase                                  it waits for a host again
@@ -139,6 +140,10 @@ pub struct FlashArgs {
     /// Where firmware goes: a boot drive, or a .uf2 file [default: the boot drive that is mounted]
     #[arg(long, value_name = "PATH", requires = "firmware")]
     pub to: Option<PathBuf>,
+    /// Program firmware through a debug probe: the only one that is plugged in, or the one named
+    /// (VENDOR:PRODUCT[:SERIAL])
+    #[arg(long, value_name = "PROBE", num_args = 0..=1, default_missing_value = "", requires = "firmware", conflicts_with = "to")]
+    pub probe: Option<String>,
     /// Microcontroller that an ELF is for
     #[arg(long, value_name = "NAME", default_value = "rp2040", value_parser = ["rp2040", "rp2350"], requires = "firmware")]
     pub mcu: String,

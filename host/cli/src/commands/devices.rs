@@ -12,14 +12,27 @@ struct Report {
     boards: Vec<Device>,
     /// What else there is.
     others: Vec<Device>,
+    /// Debug probes.
+    #[cfg(feature = "probe")]
+    probes: Vec<annulus_runtime::flash::probe::ProbeInfo>,
 }
 
 pub fn run(args: &DevicesArgs) -> Outcome {
     let (boards, others): (Vec<_>, Vec<_>) = serial::list()
         .into_iter()
         .partition(|device| device.board.is_some());
+    #[cfg(feature = "probe")]
+    let probes = {
+        use annulus_runtime::flash::probe::{list, Lister};
+        list(&Lister::new())
+    };
     if args.json {
-        return output::write_json(&Report { boards, others });
+        return output::write_json(&Report {
+            boards,
+            others,
+            #[cfg(feature = "probe")]
+            probes,
+        });
     }
     let mut text = String::new();
     if boards.is_empty() {
@@ -27,6 +40,10 @@ pub fn run(args: &DevicesArgs) -> Outcome {
     }
     for device in boards.iter().chain(&others) {
         text += &line(device);
+    }
+    #[cfg(feature = "probe")]
+    for probe in &probes {
+        text += &format!("{:<16}{:<12}{}\n", "debug probe", probe.usb, probe.name);
     }
     output::write(&text)
 }

@@ -52,12 +52,42 @@ fn firmware(args: &FlashArgs, path: &Path) -> Outcome {
         _ => Family::Rp2040,
     };
     let firmware = drive::firmware(path, family).map_err(Failure::new)?;
+    if let Some(probe) = &args.probe {
+        return through_probe(&firmware, probe);
+    }
     let to = match &args.to {
         Some(to) => to.clone(),
         None => boot_drive(args)?,
     };
     let written = drive::write(&firmware, &to).map_err(Failure::new)?;
     report(&firmware, &written)
+}
+
+/// Firmware through a debug probe; an empty name is the only one that is plugged in.
+#[cfg(feature = "probe")]
+fn through_probe(firmware: &Firmware, name: &str) -> Outcome {
+    use annulus_runtime::flash::probe::{open, program, Lister};
+    let name = Some(name).filter(|name| !name.is_empty());
+    let probe = open(&Lister::new(), name).map_err(Failure::new)?;
+    let bar = bytes_bar();
+    bar.set_message("programming");
+    let done = program(probe, firmware, |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    done.map_err(Failure::new)?;
+    let family = firmware.family.name();
+    output::write(&format!(
+        "the {family} is programmed, reads back right, and runs\n"
+    ))
+}
+
+#[cfg(not(feature = "probe"))]
+fn through_probe(_: &Firmware, _: &str) -> Outcome {
+    Err(Failure::Verdict(
+        "this annulus was built without debug probes: build it with `cargo build --release --package annulus --features probe`, or leave --probe out and use the boot drive".into(),
+    ))
 }
 
 fn report(firmware: &Firmware, written: &Path) -> Outcome {
