@@ -22,12 +22,14 @@ mod fpga;
 mod screen;
 mod terminal;
 mod tools;
+mod ulx3s;
 
 pub use board::{Device, Leds};
 pub use configuration::{blank_bitstream, ConfigurationPort};
 pub use error::TwinError;
 pub use screen::Screen;
 pub use tools::{find_firmware, Tools};
+pub use ulx3s::UartTwin;
 
 use crate::verilated::Progress;
 use annulus_contract::shape::CoreShape;

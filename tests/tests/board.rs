@@ -227,6 +227,27 @@ impl<W: Wire> Wire for BadWire<W> {
     }
 }
 
+/// The long form of what follows: 1,000 runs at one byte in 1,000.
+#[test]
+#[ignore = "takes minutes"]
+fn a_thousand_runs_over_bad_wires() {
+    let image = names(&pico_ice());
+    let expected = on_cpu(&image);
+    let wire = BadWire {
+        wire: interpreted(pico_ice()),
+        rng: annulus_model::random::Rng::new(17),
+        rate: 1000,
+    };
+    let (bench, _) = bench(wire, true);
+    let mut board = backend(&bench);
+    board.load(&image).expect("it loads");
+    for run in 0..1000 {
+        assert_eq!(written(&mut board, &image), expected, "run {run}");
+    }
+    let meters = board.client().meters().unwrap();
+    println!("{} frames to the core repeated", meters.link_repeated);
+}
+
 #[test]
 fn bad_wires_to_the_core_cost_retries() {
     let image = names(&pico_ice());

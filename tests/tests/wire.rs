@@ -317,3 +317,88 @@ fn ten_million_inputs() {
     parser_refuses(8_000_000, 5);
     board_listens_again(2_000_000, 6);
 }
+
+// ---- the corpus --------------------------------------------------------------
+
+/// Inputs that were found by shouting, each the first of its kind: what a board was sent, and what
+/// it did with it. One a line: what came of it, and the bytes.
+const CORPUS: &str = include_str!("wire.corpus");
+
+/// What a board that was just switched on and greeted answers to some bytes: by the kinds of its
+/// answers.
+fn came_of(bytes: &[u8]) -> String {
+    let mut bench = bench();
+    let mut hello = [0; MAX_FRAME];
+    let head = Head::new(7, 100);
+    let length = encode(Side::Host, head, &Request::Hello, &mut hello).expect("it fits");
+    bench.to_board.extend(&hello[..length]);
+    bench.to_board.extend(bytes);
+    while !bench.to_board.is_empty() {
+        bench.turn();
+    }
+    for _ in 0..50 {
+        bench.turn();
+    }
+    let mut receiver = Receiver::new();
+    let mut kinds = Vec::new();
+    for byte in bench.to_host.drain(..) {
+        if let Some(frame) = receiver.push(byte) {
+            let (_, answer) = decode::<Answer>(Side::Board, frame).expect("a board sends frames");
+            kinds.push(match answer {
+                Answer::Fault(fault) => name(&fault),
+                answer => name(&answer),
+            });
+        }
+    }
+    kinds.join(" ")
+}
+
+/// What a value is called, without what it holds.
+fn name(value: &impl std::fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    let end = text.find(|c: char| !c.is_alphanumeric());
+    text[..end.unwrap_or(text.len())].to_owned()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn the_corpus_does_what_it_did() {
+    let mut known = 0;
+    for line in CORPUS.lines() {
+        let (expected, digits) = line.split_once(": ").expect("a line of two parts");
+        let bytes: Vec<u8> = digits
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect();
+        assert_eq!(came_of(&bytes), expected, "{digits}");
+        known += 1;
+    }
+    assert!(known > 20, "{known} inputs");
+}
+
+/// Looks for kinds that the corpus does not have, and prints them as its lines.
+#[test]
+#[ignore = "takes minutes"]
+fn a_larger_corpus() {
+    let mut rng = Rng::new(8);
+    let mut known: std::collections::BTreeSet<String> = CORPUS
+        .lines()
+        .filter_map(|line| Some(line.split_once(": ")?.0.to_owned()))
+        .collect();
+    let before = known.len();
+    for _ in 0..100_000 {
+        let mut bytes = Vec::new();
+        for _ in 0..rng.within(1, 2) {
+            shout(&mut rng, 7, &mut bytes);
+        }
+        let kinds = came_of(&bytes);
+        if bytes.len() < 150 && known.insert(kinds.clone()) {
+            println!("{kinds}: {}", hex(&bytes));
+        }
+    }
+    println!("{} kinds more than {before}", known.len() - before);
+}

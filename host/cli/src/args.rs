@@ -2,6 +2,8 @@
 
 use annulus_runtime::cores;
 use annulus_runtime::sampling::Sampling;
+use annulus_runtime::serial::ULX3S;
+use annulus_runtime::twin;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -56,7 +58,7 @@ pub enum Command {
     Verilog(VerilogArgs),
     /// Run the self-test that an image holds
     Selftest(SelftestArgs),
-    /// Switch on the digital twin of a pico-ice, and keep it on until interrupted
+    /// Switch on the digital twin of a board, and keep it on until interrupted
     Twin(TwinArgs),
     /// Download a model or a text from its public home, with checksums
     Fetch(FetchArgs),
@@ -532,16 +534,20 @@ pub struct SelftestArgs {
 /// Options of `twin`.
 #[derive(Args)]
 #[command(after_help = "\
-Prints the path of a serial port with a board on it: the firmware that is flashed, in an emulated
-RP2040, wired to the core's own Verilog. Its FPGA waits for a bitstream.
+Prints the path of a serial port with a board on it. pico-ice: the firmware that is flashed, in an
+emulated RP2040, wired to the core's own Verilog; its FPGA waits for a bitstream. ulx3s: the core's
+own Verilog behind its UART, for --board ulx3s.
 
 Example:
   annulus twin &
   annulus generate --model names --port /tmp/annulus-twin-XXXXXX/ttyACM0")]
 pub struct TwinArgs {
     /// The microcontroller's firmware, an ELF file [default: what `./x firmware` has built]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "board")]
     pub firmware: Option<PathBuf>,
+    /// Which board
+    #[arg(long, value_name = "NAME", default_value = twin::BOARD, value_parser = [twin::BOARD, ULX3S])]
+    pub board: String,
 }
 
 /// Options of `fetch`.

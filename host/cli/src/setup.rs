@@ -19,6 +19,8 @@ pub struct Setup {
     pub image: Image,
     /// The board that was asked what its core is.
     board: Option<Box<dyn Backend>>,
+    /// The board is a ULX3S.
+    ulx3s: bool,
 }
 
 impl Setup {
@@ -57,6 +59,7 @@ impl Setup {
             core,
             image,
             board,
+            ulx3s: args.core.board.as_deref() == Some(ULX3S),
         })
     }
 
@@ -69,6 +72,10 @@ impl Setup {
         let board = self.board.take_if(|board| board.kind() == kind);
         let mut backend = match board.filter(|_| trace.is_none()) {
             Some(board) => board,
+            None if kind == Kind::Twin && self.ulx3s => {
+                let twin = twin::start_ulx3s().and_then(twin::connect_ulx3s);
+                Box::new(twin.map_err(Failure::new)?)
+            }
             None => backend::open(kind, &self.core, trace, None).map_err(Failure::new)?,
         };
         backend.load(&self.image).map_err(Failure::new)?;

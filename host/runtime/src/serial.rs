@@ -15,7 +15,7 @@ pub use devices::{board, devices, list, Device};
 pub use line::{open, Line, PortLine};
 pub use local::{Breakage, LocalLine};
 pub use reply::{Greeting, Reply};
-pub use uart::{ulx3s, PortStream, UartLine, ULX3S};
+pub use uart::{ulx3s, ulx3s_line, PortStream, UartLine, ULX3S};
 
 pub use annulus_contract::wire::{Object, Place, Reboot, Request};
 

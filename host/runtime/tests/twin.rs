@@ -185,8 +185,51 @@ fn names_on_the_board_are_those_of_the_cpu_bit_for_bit() {
         tokens(&mut board, &image, gumbel, 40),
         expected(&image, gumbel, 40)
     );
-    // Where the time went, for who looks with --nocapture.
-    println!("{:?}", board.client().meters().unwrap());
+
+    // A stream that is saved in the middle goes on the same way, and so does one of another
+    // board's.
+    let start = image.special.restart.unwrap();
+    board.reset().unwrap();
+    tokens(&mut board, &image, gumbel, 7);
+    let saved = board.save().unwrap();
+    let mut goes_on = |board: &mut dyn Backend| {
+        let mut tokens = Vec::new();
+        let ran = board.run(3, 20, &mut |token| {
+            tokens.push(token);
+            ControlFlow::Continue(())
+        });
+        ran.unwrap();
+        tokens
+    };
+    let first = goes_on(&mut board);
+    board.reset().unwrap();
+    board.restore(&saved).unwrap();
+    assert_eq!(goes_on(&mut board), first);
+
+    // Where the time of a run goes; and the core never waits for its host.
+    board.reset().unwrap();
+    board.clear_counters().unwrap();
+    let before = board.client().meters().unwrap();
+    let count = 200;
+    tokens(&mut board, &image, gumbel, count);
+    let after = board.client().meters().unwrap();
+    let cycles = board.counters().unwrap().unwrap().cycles;
+    let micros = (after.micros - before.micros) as f64;
+    let share = |part: u64| 100.0 * part as f64 / micros;
+    let link = after.link_micros - before.link_micros;
+    let busy = after.busy_micros - before.busy_micros;
+    let held = after.held_micros - before.held_micros;
+    println!(
+        "{count} tokens in {micros} us of the board's time, {:.0} tokens/s: core {:.0}%, link {:.0}%, the \
+         rest of the firmware {:.0}%, waiting for credit {:.1}%",
+        count as f64 * 1e6 / micros,
+        // At 31.25 MHz.
+        share(cycles * 1000 / 31_250),
+        share(link),
+        share(busy - link),
+        share(held),
+    );
+    assert!(share(held) < 10.0, "{after:?}");
 
     // Token by token, with every logit.
     let core = twin::core(&[Kind::Twin]).unwrap();
@@ -199,7 +242,6 @@ fn names_on_the_board_are_those_of_the_cpu_bit_for_bit() {
         restart: image.special.restart,
     };
     let mut both: Vec<Box<dyn Backend>> = vec![cpu, Box::new(board)];
-    let start = image.special.restart.unwrap();
     let agreement = compare(&mut both, &[start], 12, choice, |_| ()).unwrap();
     assert_eq!(agreement.difference, None);
     assert_eq!(agreement.positions, 12);
@@ -332,8 +374,70 @@ fn hosts_and_plugs_that_go_in_mid_stream_are_come_back_from() {
     twin.replug().unwrap();
     drop(board);
     assert!(!twin.configured());
-    let client = session(&twin);
+    let mut client = session(&twin);
     assert_eq!(client.greeting().core, Err(Fault::NotConfigured));
+
+    // The plug again, in the middle of an upload.
+    configure(&mut client);
+    let bytes = image.to_bytes();
+    let mut pulled = false;
+    let loaded = client.upload(Object::Image, Place::Live, &bytes, |have| {
+        if have > bytes.len() / 2 && !std::mem::replace(&mut pulled, true) {
+            twin.replug().unwrap();
+        }
+    });
+    assert!(
+        matches!(loaded, Err(SerialError::Gone { .. })),
+        "{loaded:?}"
+    );
+    drop(client);
+    let mut client = session(&twin);
+    configure(&mut client);
+    let mut board = Board::new(Kind::Twin, client).unwrap();
+    board.load(&image).unwrap();
+    assert_eq!(tokens(&mut board, &image, gumbel, 12), wanted);
+}
+
+/// A model that is too large is refused by the board itself, with what is short and by how much.
+#[test]
+fn stories260k_does_not_fit_a_pico_ice() {
+    let Some(folder) = std::env::var_os("ANNULUS_DATA") else {
+        eprintln!("SKIPPED, nothing was tested: ANNULUS_DATA names no folder with stories260K.bin");
+        return;
+    };
+    let Some(twin) = switched_on() else { return };
+    let path = Path::new(&folder).join("stories260K.bin");
+    let mut model = models::open(&path, None, annulus_runtime::Rotation::Hadamard).unwrap();
+    let core = twin::core(&[Kind::Twin]).unwrap();
+    model.drop_rotation().unwrap();
+    let refused = model.image(&core, Some(128), None).unwrap_err().to_string();
+    println!("{refused}");
+    assert!(refused.contains("words"), "{refused}");
+    // An image that pretends to be for this core.
+    let large = annulus_contract::shape::CoreShape {
+        memory: 1 << 20,
+        scales: 1 << 16,
+        steps: 1 << 12,
+        key_scales: 1 << 16,
+        score_words: 1 << 12,
+        residual: 1 << 10,
+        hidden: 1 << 12,
+        vocab: 1 << 14,
+        ..core
+    };
+    let image = model.image(&large, Some(128), None).unwrap();
+    let mut client = session(&twin);
+    configure(&mut client);
+    let refused = client.upload(Object::Image, Place::Live, &image.to_bytes(), |_| ());
+    let Err(SerialError::Fault {
+        fault: Fault::DoesNotFit { needs, has, .. },
+        ..
+    }) = refused
+    else {
+        panic!("{refused:?}");
+    };
+    assert!(needs > has);
+    println!("{}", refused.unwrap_err());
 }
 
 // ---- without a host ----------------------------------------------------------

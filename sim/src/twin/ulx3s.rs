@@ -35,10 +35,7 @@ impl UartTwin {
     ///
     /// # Errors
     /// If the core cannot be built, or there is no pseudo-terminal.
-    pub fn start(
-        shape: &CoreShape,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Self, TwinError> {
+    pub fn start(shape: &CoreShape, progress: &mut dyn FnMut(Progress)) -> Result<Self, TwinError> {
         let design = UartDesign::build(shape, LEAST_CLOCK, progress)?;
         let folder = tempfile::Builder::new()
             .prefix("annulus-twin-")

@@ -13,8 +13,8 @@ use std::time::Duration;
 pub const ULX3S: &str = "ulx3s";
 
 /// After so long without a byte no answer comes any more. A USB UART hands out what it has after
-/// 16 ms at the latest.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// 16 ms at the latest; a simulated core on a busy machine takes longer.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// A serial port to a core.
 pub struct PortStream {
@@ -54,13 +54,21 @@ pub fn ulx3s(port: Option<&str>) -> Result<Client<UartLine>, SerialError> {
         Some(port) => port.to_owned(),
         None => find()?,
     };
+    Client::new(ulx3s_line(&port)?, &port)
+}
+
+/// The line to the core of the ULX3S on this port.
+///
+/// # Errors
+/// If it cannot be opened.
+pub fn ulx3s_line(port: &str) -> Result<UartLine, SerialError> {
     let broken = Breakage::default();
     let stream = PortStream {
-        port: opened(&port, BAUD, PATIENCE)?,
+        port: opened(port, BAUD, PATIENCE)?,
         broken: broken.clone(),
     };
-    let line = LocalLine::new(ULX3S, ULX3S_PART, Uart::new(stream), broken);
-    Client::new(line, &port)
+    let wire = Uart::new(stream);
+    Ok(LocalLine::new(ULX3S, ULX3S_PART, wire, broken))
 }
 
 fn find() -> Result<String, SerialError> {
