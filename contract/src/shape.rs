@@ -5,9 +5,10 @@
 
 use crate::regs::{self, feature};
 use crate::step::COLUMNS;
+use serde::{Deserialize, Serialize};
 
 /// Rows of the array, features and capacities of a core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CoreShape {
     /// Rows of the array, `P`: 1 or an even number.
     pub rows: u32,
