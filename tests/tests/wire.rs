@@ -89,7 +89,7 @@ fn shout(rng: &mut Rng, session: u32, out: &mut Vec<u8>) {
     let head = Head {
         session: if rng.one_in(8) { rng.bits() } else { session },
         version: if rng.one_in(16) {
-            2
+            9
         } else {
             annulus_contract::wire::VERSION
         },

@@ -192,7 +192,7 @@ fn names_on_the_board_are_those_of_the_cpu_bit_for_bit() {
     board.reset().unwrap();
     tokens(&mut board, &image, gumbel, 7);
     let saved = board.save().unwrap();
-    let mut goes_on = |board: &mut dyn Backend| {
+    let goes_on = |board: &mut dyn Backend| {
         let mut tokens = Vec::new();
         let ran = board.run(3, 20, &mut |token| {
             tokens.push(token);
@@ -398,6 +398,64 @@ fn hosts_and_plugs_that_go_in_mid_stream_are_come_back_from() {
     assert_eq!(tokens(&mut board, &image, gumbel, 12), wanted);
 }
 
+// ---- without a microcontroller -----------------------------------------------
+
+/// The core of a ULX3S over its UART, and this processor, with this model.
+fn equal_over_uart(path: &Path, window: Option<usize>, count: usize) {
+    let core = annulus_contract::shape::of_board("ulx3s").unwrap();
+    let model = models::open(path, None, annulus_runtime::Rotation::Hadamard).unwrap();
+    let image = model.image(&core, window, None).unwrap();
+    let gumbel = SAMPLING.gumbel(&image).unwrap();
+    let mut board = twin::connect_ulx3s(twin::start_ulx3s().unwrap()).unwrap();
+    assert_eq!(board.shape(), Some(&core));
+    assert_eq!(board.client().greeting().board, "ulx3s");
+    let start = Instant::now();
+    board.load(&image).unwrap();
+    println!("loaded in {:?}", start.elapsed());
+    board.self_test().unwrap();
+    let mut cpu = backend::open(Kind::Cpu, &core, None, None).unwrap();
+    cpu.load(&image).unwrap();
+    let bos = image.special.restart.unwrap_or(1);
+    let choice = Choice {
+        gumbel,
+        stop: None,
+        restart: image.special.restart,
+    };
+    let runs = [&mut board as &mut dyn Backend, cpu.as_mut()].map(|backend| {
+        backend.set_choice(choice).unwrap();
+        let mut tokens = Vec::new();
+        let mut take = |token| {
+            tokens.push(token);
+            ControlFlow::Continue(())
+        };
+        assert_eq!(backend.run(bos, count, &mut take).unwrap(), count);
+        // Saved and restored in the middle, it goes on the same way.
+        let saved = backend.save().unwrap();
+        let first = backend.step(tokens[count - 1]).unwrap();
+        backend.reset().unwrap();
+        backend.restore(&saved).unwrap();
+        assert_eq!(backend.step(tokens[count - 1]).unwrap(), first);
+        tokens.push(first);
+        (tokens, backend.logits().unwrap())
+    });
+    assert!(runs[0] == runs[1]);
+    println!("{:?}", board.client().meters().unwrap());
+}
+
+#[test]
+fn names_over_the_uart_of_a_ulx3s_are_those_of_the_cpu() {
+    equal_over_uart(Path::new("names"), None, 100);
+}
+
+#[test]
+fn stories260k_over_the_uart_of_a_ulx3s_are_those_of_the_cpu() {
+    let Some(folder) = std::env::var_os("ANNULUS_DATA") else {
+        eprintln!("SKIPPED, nothing was tested: ANNULUS_DATA names no folder with stories260K.bin");
+        return;
+    };
+    equal_over_uart(&Path::new(&folder).join("stories260K.bin"), Some(128), 40);
+}
+
 /// A model that is too large is refused by the board itself, with what is short and by how much.
 #[test]
 fn stories260k_does_not_fit_a_pico_ice() {
@@ -412,7 +470,7 @@ fn stories260k_does_not_fit_a_pico_ice() {
     model.drop_rotation().unwrap();
     let refused = model.image(&core, Some(128), None).unwrap_err().to_string();
     println!("{refused}");
-    assert!(refused.contains("words"), "{refused}");
+    assert!(refused.contains("167 KiB short"), "{refused}");
     // An image that pretends to be for this core.
     let large = annulus_contract::shape::CoreShape {
         memory: 1 << 20,
