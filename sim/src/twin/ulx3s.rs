@@ -3,7 +3,7 @@
 
 use super::error::TwinError;
 use super::terminal::Terminal;
-use crate::link::UartDesign;
+use crate::link::uart::UartDesign;
 use crate::verilated::Progress;
 use annulus_contract::link::uart::{Stream, LEAST_CLOCK};
 use annulus_contract::shape::CoreShape;
@@ -16,8 +16,8 @@ use std::time::Duration;
 /// Bytes that are sent to the core before its answers are looked at: less than a frame, so that
 /// they come back while it is still being sent, as on a real line.
 const PIECE: usize = 32;
-/// Nobody has the port open: how long until that is looked at again.
-const NOBODY: Duration = Duration::from_millis(20);
+/// Nothing is to be done: how long until that is looked at again.
+const SILENCE: Duration = Duration::from_millis(20);
 
 /// A ULX3S that is switched on, and off when this is dropped. Its time only passes while a program
 /// has the port open.
@@ -80,15 +80,25 @@ impl Drop for UartTwin {
 fn serve(design: &UartDesign, terminal: &Terminal, off: &AtomicBool) {
     let mut line = design.instance(0);
     let mut outgoing = Vec::new();
+    // Nothing has come from the core for a while.
+    let mut quiet = true;
     while !off.load(Ordering::Relaxed) {
-        if !terminal.wait(Duration::ZERO) {
-            std::thread::sleep(NOBODY);
+        // A core that waits is not simulated; one that works is, whether anybody says something
+        // or not.
+        let idle = quiet && !line.busy();
+        let patience = if idle { SILENCE } else { Duration::ZERO };
+        if !terminal.wait(patience) {
+            std::thread::sleep(SILENCE);
             continue;
         }
-        let Ok(()) = line.send(&terminal.read(PIECE));
+        let heard = terminal.read(PIECE);
+        if idle && heard.is_empty() {
+            continue;
+        }
+        let Ok(()) = line.send(&heard);
         let mut bytes = [0; 256];
-        // Lets the core go on where it has nothing to say.
         let Ok(count) = line.receive(&mut bytes);
+        quiet = count == 0;
         outgoing.extend(&bytes[..count]);
         let written = terminal.write(&outgoing);
         outgoing.drain(..written);

@@ -7,7 +7,7 @@ use annulus_runtime::flash::uf2::Family;
 use annulus_runtime::flash::{self, FlashError};
 use annulus_runtime::script::script;
 use annulus_runtime::serial::{
-    self, Client, Object, Place, PortLine, Reboot, Request, SerialError,
+    self, Client, Greeting, Object, Place, PortLine, Reboot, Request, SerialError,
 };
 use annulus_runtime::{feature, models, Rotation};
 use std::ffi::OsStr;
@@ -34,7 +34,8 @@ pub fn run(args: &FlashArgs) -> Outcome {
             )),
             (Some(path), None) => {
                 let programmer = OsStr::new("openFPGALoader");
-                flash::ulx3s(path, args.store, programmer).map_err(Failure::new)
+                flash::ulx3s(path, args.store, programmer).map_err(Failure::new)?;
+                look_at_ulx3s(args, path)
             }
             (None, None) => Ok(()),
         };
@@ -171,17 +172,7 @@ fn over_the_wire(args: &FlashArgs) -> Outcome {
         let bytes = flash::bitstream_for(path, &greeting.part).map_err(Failure::new)?;
         upload(&mut client, Object::Bitstream, Place::Live, &bytes)?;
         let greeting = client.greet().map_err(Failure::new)?.clone();
-        let shape = greeting.shape().map_err(|fault| {
-            Failure::Verdict(format!("the FPGA took {}, but {fault}", path.display()))
-        })?;
-        output::write(&format!(
-            "{} on {}: configured with {}, a core of {} lanes and {} KiB answers\n",
-            greeting.board,
-            client.port(),
-            path.display(),
-            shape.lanes(),
-            grouped(shape.memory_bytes() as f64 / 1024.0)
-        ))?;
+        configured(&greeting, client.port(), path)?;
         if args.store {
             upload(&mut client, Object::Bitstream, Place::Stored, &bytes)?;
             output::write("the bitstream is stored and reads back as it was sent\n")?;
@@ -211,6 +202,32 @@ fn over_the_wire(args: &FlashArgs) -> Outcome {
         write_alone(&mut client)?;
     }
     Ok(())
+}
+
+/// Says which core a bitstream has brought.
+fn configured(greeting: &Greeting, port: &str, path: &Path) -> Outcome {
+    let shape = greeting.shape().map_err(|fault| {
+        Failure::Verdict(format!("the FPGA took {}, but {fault}", path.display()))
+    })?;
+    output::write(&format!(
+        "{} on {port}: configured with {}, a core of {} lanes and {} KiB answers\n",
+        greeting.board,
+        path.display(),
+        shape.lanes(),
+        grouped(shape.memory_bytes() as f64 / 1024.0)
+    ))
+}
+
+/// Asks the core of a ULX3S that has just been programmed, if the programmer has given its serial
+/// port back.
+fn look_at_ulx3s(args: &FlashArgs, path: &Path) -> Outcome {
+    match serial::ulx3s(args.port.port.as_deref()) {
+        Ok(client) => configured(client.greeting(), client.port(), path),
+        Err(SerialError::NoUlx3s) => output::write(
+            "programmed; no serial port of a ULX3S is there to ask which core answers (`annulus selftest --model names --backend serial --board ulx3s`)\n",
+        ),
+        Err(error) => Err(Failure::new(error)),
+    }
 }
 
 /// Starts the board anew, so that it does what it will do whenever it is switched on.

@@ -242,12 +242,19 @@ fn a_board_is_told_what_to_write_without_a_host() {
     let board = plugged(true);
     let store = "flash --store --model names --temperature 0.8 --seed 3";
     let said = annulus(store, board.path()).ok();
-    assert!(said.contains("names: passed the self-test, and is stored"), "{said}");
+    assert!(
+        said.contains("names: passed the self-test, and is stored"),
+        "{said}"
+    );
     assert!(said.contains("no bitstream is stored"), "{said}");
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("pico-ice.bin");
     fs::write(&path, blank_bitstream()).expect("it is written");
-    let said = annulus(&format!("{store} --bitstream {}", path.display()), board.path()).ok();
+    let said = annulus(
+        &format!("{store} --bitstream {}", path.display()),
+        board.path(),
+    )
+    .ok();
     for sentence in [
         "a core of 8 lanes and 128 KiB answers",
         "the bitstream is stored",
@@ -258,7 +265,11 @@ fn a_board_is_told_what_to_write_without_a_host() {
     let said = annulus("flash --erase", board.path()).ok();
     assert!(said.contains("keeps nothing any more"), "{said}");
     let long = format!("flash --store --model names --prompt {}", "a".repeat(200));
-    fails(&annulus(&long, board.path()), 1, &["201 tokens", "keeps 128", "shorten"]);
+    fails(
+        &annulus(&long, board.path()),
+        1,
+        &["201 tokens", "keeps 128", "shorten"],
+    );
     let run = annulus("flash --store --erase --model names", board.path());
     assert_eq!(run.status, 2);
 }
