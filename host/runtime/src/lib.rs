@@ -21,6 +21,7 @@ pub mod lockstep;
 pub mod models;
 pub mod number;
 pub mod sampling;
+pub mod script;
 pub mod serial;
 pub mod text;
 pub mod twin;
