@@ -184,7 +184,6 @@ fn a_bad_line_costs_retries_and_no_token() {
 
 /// The long form of the above: 1,000 runs at one in 1,000.
 #[test]
-#[ignore = "takes minutes"]
 fn a_thousand_runs_on_a_bad_line() {
     let image = names(&pico_ice());
     let expected = on_cpu(&image);
@@ -229,7 +228,6 @@ impl<W: Wire> Wire for BadWire<W> {
 
 /// The long form of what follows: 1,000 runs at one byte in 1,000.
 #[test]
-#[ignore = "takes minutes"]
 fn a_thousand_runs_over_bad_wires() {
     let image = names(&pico_ice());
     let expected = on_cpu(&image);
