@@ -20,6 +20,7 @@ pub struct UartDesign {
     design: Design,
     rx: Port,
     tx: Port,
+    busy: Port,
     hertz: u32,
 }
 
@@ -40,10 +41,12 @@ impl UartDesign {
         let name = format!("uart_core{}", shape.lanes());
         let design = Build::new(&name, &verilog).build(progress)?;
         let (rx, tx) = (design.port("rx")?, design.port("tx")?);
+        let busy = design.port("busy")?;
         Ok(Self {
             design,
             rx,
             tx,
+            busy,
             hertz,
         })
     }
@@ -57,10 +60,12 @@ impl UartDesign {
         let top = annulus_hdl::boards::verilog("ulx3s").unwrap_or_default();
         let design = Build::new("ulx3s", &(top + ulx3s::MODELS)).build(progress)?;
         let (rx, tx) = (design.port("ftdi_txd")?, design.port("ftdi_rxd")?);
+        let busy = design.port("led_busy")?;
         Ok(Self {
             design,
             rx,
             tx,
+            busy,
             hertz: ulx3s::CLOCK,
         })
     }
@@ -73,6 +78,7 @@ impl UartDesign {
             model: self.design.instance(),
             rx: self.rx,
             tx: self.tx,
+            busy: self.busy,
             bit: bit.saturating_add_signed(-(bit as i64) * faster / 1000),
             now: 0,
             edge: 0,
@@ -102,6 +108,7 @@ pub struct UartLine {
     model: Model,
     rx: Port,
     tx: Port,
+    busy: Port,
     /// How long the host's bits take.
     bit: u64,
     now: u64,
@@ -115,6 +122,11 @@ impl UartLine {
     /// How long a bit takes.
     pub fn bit(&self) -> u64 {
         self.bit
+    }
+
+    /// Whether a token is in the core.
+    pub fn busy(&self) -> bool {
+        self.model.peek(self.busy) == 1
     }
 
     /// The host's end of the line is high, or low, for so long.
