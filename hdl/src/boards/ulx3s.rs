@@ -13,7 +13,7 @@ use rust_hdl_core::prelude::*;
 /// The board's oscillator, in hertz.
 pub const OSCILLATOR: u32 = 25_000_000;
 /// The core's clock, in hertz.
-pub const CLOCK: u32 = 62_500_000;
+pub const CLOCK: u32 = 65_000_000;
 const _: () = assert!(CLOCK >= LEAST_CLOCK);
 
 /// The PLL's own oscillator runs at so many times the board's, which it is compared with undivided,
