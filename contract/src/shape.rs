@@ -191,7 +191,7 @@ pub mod clock {
     /// pico-ice: a quarter of the RP2040's 125 MHz.
     pub const PICO_ICE: u32 = 31_250_000;
     /// ULX3S: the FPGA's own PLL, from 25 MHz.
-    pub const ULX3S: u32 = 62_500_000;
+    pub const ULX3S: u32 = 65_000_000;
 }
 
 /// The clock in hertz of the board of this name.
