@@ -3,6 +3,8 @@
 //!
 //! # Wires
 //!
+//! What is said here is for SPI; [`uart`] carries the same frames over two wires.
+//!
 //! SPI mode 0, most significant bit first, words as four bytes, most significant
 //! first. Chip select low frames one transaction. The slave samples the wires with
 //! the FPGA's clock:
@@ -58,6 +60,7 @@
 //! and its CRC.
 
 mod master;
+pub mod uart;
 
 pub use master::{LinkError, Master, Wire, ATTEMPTS, MAX_BURST};
 

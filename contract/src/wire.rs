@@ -56,7 +56,7 @@ pub use message::{
 };
 
 /// Version of the messages.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Who a board is on the USB.
 pub mod usb {

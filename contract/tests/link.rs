@@ -1,13 +1,15 @@
 //! Frames of the serial link: what is sent is understood, what is not a frame is refused,
 //! and the master's driver gets through a bad line or says that it cannot.
 
+mod slave;
+
 use annulus_contract::link::{
     advance, crc, decode_answer, decode_payload, encode_answer, encode_payload, FrameError, Header,
-    LinkError, Master, Op, Status, Wire, ANSWER_BYTES, ATTEMPTS, HEADER_BYTES, PAYLOAD_BYTES,
+    LinkError, Master, Op, Status, ANSWER_BYTES, ATTEMPTS, HEADER_BYTES, PAYLOAD_BYTES,
 };
 use annulus_contract::regs::{self, mem_address, region};
 use proptest::prelude::*;
-use std::convert::Infallible;
+use slave::{Slave, COUNTER};
 
 fn op() -> impl Strategy<Value = Op> {
     prop::sample::select(vec![Op::Read, Op::Write, Op::MemoryRead, Op::MemoryWrite])
@@ -87,77 +89,6 @@ fn unknown_operations_and_silent_lines_are_refused() {
     assert_eq!(decode_answer(&[0; 8], &mut []), Err(FrameError::Crc));
     assert_eq!(decode_answer(&[0xff; 8], &mut []), Err(FrameError::Marker));
     assert_eq!(decode_answer(&[0xff; 12], &mut [0]), Err(FrameError::Crc));
-}
-
-/// A slave in Rust with the registers as plain memory, the `STEPS` behind `MEM_DATA`, and a
-/// register that counts what is written to it. It hears, or is heard, as `loses` says.
-struct Slave<F> {
-    registers: [u32; 256],
-    memory: Vec<u32>,
-    status: Status,
-    q: u32,
-    /// Of a frame: whether the request is lost, whether the answer is.
-    loses: F,
-}
-
-const COUNTER: u8 = regs::TOKEN_IN;
-
-impl<F: FnMut() -> (bool, bool)> Slave<F> {
-    fn new(sequence: u8, loses: F) -> Self {
-        let mut registers = [0; 256];
-        registers[regs::SHAPE as usize] = 8;
-        Slave {
-            registers,
-            memory: vec![0; 999],
-            status: Status { sequence, flags: 0 },
-            q: 0,
-            loses,
-        }
-    }
-
-    fn answer(&mut self, frame: &mut [u8]) {
-        let Some(Ok(header)) = frame.first_chunk().map(Header::decode) else {
-            return;
-        };
-        let (request, count) = (header.request_bytes(), header.count as usize);
-        let first = ((header.argument & 0xf_ffff) * 8 + (header.argument >> 20 & 7)) as usize;
-        let mut words = vec![];
-        match header.op {
-            Op::MemoryRead => words.extend_from_slice(&self.memory[first..first + count]),
-            Op::MemoryWrite => {
-                let place = &mut self.memory[first..first + count];
-                decode_payload(&frame[HEADER_BYTES..request], place).expect("a sound payload");
-            }
-            Op::Read | Op::Write => {
-                let register = &mut self.registers[header.register as usize];
-                let again = header.sequence == self.status.sequence;
-                self.status.sequence = header.sequence;
-                match (header.op, again) {
-                    (Op::Read, false) => self.q = *register,
-                    (Op::Write, false) if header.register == COUNTER => *register += 1,
-                    (Op::Write, false) => *register = header.argument,
-                    _ => {}
-                }
-                words.extend((header.op == Op::Read).then_some(self.q));
-            }
-        }
-        encode_answer(self.status, &words, &mut frame[request..]);
-    }
-}
-
-impl<F: FnMut() -> (bool, bool)> Wire for Slave<F> {
-    type Error = Infallible;
-
-    fn exchange(&mut self, frame: &mut [u8]) -> Result<(), Infallible> {
-        let (request, answer) = (self.loses)();
-        if !request {
-            self.answer(frame);
-        }
-        if request || answer {
-            frame.fill(0);
-        }
-        Ok(())
-    }
 }
 
 proptest! {

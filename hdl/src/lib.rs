@@ -18,38 +18,56 @@ pub fn verilog<B: Block>(top: B) -> String {
     faults::none(&text(top))
 }
 
+/// The Verilog of a block with every planted fault, to be chosen with the input
+/// [`faults::INPUT`], and the list of them.
+pub fn faulty_verilog<B: Block>(top: B) -> (String, Vec<Fault>) {
+    faults::all(&text(top))
+}
+
+/// What `$make` makes of `$wide`, a core bare or behind a link, with as many rows as the shape
+/// asks for; `$single` where that is one, and `None` where no preset has it.
+macro_rules! preset {
+    ($make:ident($($wide:ident)::+($shape:ident $(, $more:expr)*)), $single:expr) => {
+        match $shape.rows {
+            1 => $single,
+            2 => Some($make($($wide)::+::<2, 32, 64, 128, 16>::new($shape $(, $more)*))),
+            6 => Some($make($($wide)::+::<6, 96, 192, 384, 48>::new($shape $(, $more)*))),
+            8 => Some($make($($wide)::+::<8, 128, 256, 512, 64>::new($shape $(, $more)*))),
+            16 => Some($make($($wide)::+::<16, 256, 512, 1024, 128>::new($shape $(, $more)*))),
+            _ => None,
+        }
+    };
+}
+
 /// The Verilog of a core of this shape; `None` where no preset has its number of rows.
 pub fn core_verilog(shape: &CoreShape) -> Option<String> {
     Some(faults::none(&core_text(shape)?))
 }
 
-/// The Verilog of such a core with every planted fault, to be chosen with the input
-/// [`faults::INPUT`], and the list of them.
+/// The Verilog of such a core with every planted fault; see [`faulty_verilog`].
 pub fn faulty_core_verilog(shape: &CoreShape) -> Option<(String, Vec<Fault>)> {
     Some(faults::all(&core_text(shape)?))
 }
 
 /// The Verilog of such a core behind an SPI slave.
 pub fn spi_core_verilog(shape: &CoreShape) -> Option<String> {
-    Some(match shape.rows {
-        1 => verilog(link::SpiFoldedCore::new(shape)),
-        2 => verilog(link::SpiCore::<2, 32, 64, 128, 16>::new(shape)),
-        6 => verilog(link::SpiCore::<6, 96, 192, 384, 48>::new(shape)),
-        8 => verilog(link::SpiCore::<8, 128, 256, 512, 64>::new(shape)),
-        16 => verilog(link::SpiCore::<16, 256, 512, 1024, 128>::new(shape)),
-        _ => return None,
-    })
+    preset!(
+        verilog(link::SpiCore(shape)),
+        Some(verilog(link::SpiFoldedCore::new(shape)))
+    )
+}
+
+/// The Verilog of such a core behind a UART, for a clock of so many hertz; there is none of
+/// a single row.
+pub fn uart_core_verilog(shape: &CoreShape, hertz: u32) -> Option<String> {
+    preset!(verilog(link::UartCore(shape, hertz)), None)
 }
 
 fn core_text(shape: &CoreShape) -> Option<String> {
-    Some(match shape.rows {
-        1 => text(folded::FoldedCore::new(shape)),
-        2 => text(core::Core::<2, 32, 64, 128, 16>::new(shape)),
-        6 => text(core::Core::<6, 96, 192, 384, 48>::new(shape)),
-        8 => text(core::Core::<8, 128, 256, 512, 64>::new(shape)),
-        16 => text(core::Core::<16, 256, 512, 1024, 128>::new(shape)),
-        _ => return None,
-    })
+    preset!(
+        text(core::Core(shape)),
+        Some(text(folded::FoldedCore::new(shape)))
+    )
 }
 
 fn text<B: Block>(mut top: B) -> String {

@@ -1,7 +1,9 @@
 //! A verilated core behind its SPI slave, and the wires to it.
 //!
 //! Time on the wires is finer than the FPGA's clock, so that any ratio and phase of the
-//! two can be tried.
+//! two can be tried. [`uart`] has the same behind its UART.
+
+pub mod uart;
 
 use crate::verilated::{Build, Design, Model, Port, Progress, SimError};
 use annulus_contract::link::{Master, Wire};

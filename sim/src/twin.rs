@@ -19,13 +19,17 @@ mod channel;
 mod configuration;
 mod error;
 mod fpga;
+mod screen;
 mod terminal;
 mod tools;
+mod ulx3s;
 
 pub use board::{Device, Leds};
 pub use configuration::{blank_bitstream, ConfigurationPort};
 pub use error::TwinError;
+pub use screen::Screen;
 pub use tools::{find_firmware, Tools};
+pub use ulx3s::UartTwin;
 
 use crate::verilated::Progress;
 use annulus_contract::shape::CoreShape;
@@ -66,13 +70,15 @@ impl Shared {
 }
 
 impl Twin {
-    /// Switches a board on, with this at the beginning of its flash and a core of this shape in
-    /// whatever bitstream its FPGA is configured with. Returns when its serial port is there.
+    /// Switches a board on, with this at the beginning of its flash, a display if it is to have
+    /// one, and a core of this shape in whatever bitstream its FPGA is configured with. Returns
+    /// when its serial port is there.
     ///
     /// # Errors
     /// If a tool is missing, the core cannot be built, or the firmware brings up no serial port.
     pub fn start(
         flash: &[u8],
+        screen: bool,
         shape: &CoreShape,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, TwinError> {
@@ -85,6 +91,7 @@ impl Twin {
         let port = folder.path().join("ttyACM0");
         let mut emulator = Command::new(&tools.node)
             .arg(&tools.program)
+            .args(screen.then_some("--screen"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -134,6 +141,11 @@ impl Twin {
     /// The lights.
     pub fn leds(&self) -> Leds {
         self.shared.lock().leds
+    }
+
+    /// What the display shows; dark without one.
+    pub fn screen(&self) -> Screen {
+        self.shared.lock().screen.clone()
     }
 
     /// Whether the FPGA says that it has been configured (CDONE).

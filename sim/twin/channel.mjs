@@ -23,6 +23,7 @@ export const Event = {
   RESTART: 10, // the microcontroller starts anew, for this reason
   TURN: 11, // (=) a slice of time is over: room for bytes (16 bits), bytes for the host
   FAIL: 12, // the emulation cannot go on: why, as text
+  SCREEN: 13, // bytes that were written to the display
 };
 
 /** The bits that the answer to a turn begins with. */

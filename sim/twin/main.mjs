@@ -52,7 +52,7 @@ function start(before, reason) {
   });
   // As the boot ROM and the second stage leave it.
   mcu.core.VTOR = XIP + VECTORS;
-  board = new PicoIce(mcu, channel, now);
+  board = new PicoIce(mcu, channel, now, { screen: process.argv.includes('--screen') });
   hold = false;
   host = new SerialHost(mcu);
   host.onUp = (device) => {

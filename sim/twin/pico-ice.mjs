@@ -1,13 +1,14 @@
 // The wires of a pico-ice: which of the RP2040's pins reach what of the FPGA, which is
 // modeled on the other side of the channel.
 
-import { GPIOPinState } from 'rp2040js';
+import { GPIOPinState, I2CMode } from 'rp2040js';
 import { Event } from './channel.mjs';
 
 const PIN = { SELECT: 5, DATA: 8, CONFIG_SELECT: 9, CONFIG_CLOCK: 10, CLOCK: 24, DONE: 26, RESET: 27 };
 const LEDS = [12, 13, 15]; // green, red, blue; active low
 const CLOCK_OUTPUT = 8; // the function of pin 24 that gives it the clock generator GPOUT2
 const CHUNK = 512;
+const SCREEN = 0x3c; // address of the display
 
 /** A pin as a wire sees it that something weakly pulls up. */
 const level = (state) =>
@@ -23,7 +24,7 @@ export class PicoIce {
   #chunk = [];
   #dummy = 0;
 
-  constructor(mcu, channel, now) {
+  constructor(mcu, channel, now, { screen }) {
     this.#mcu = mcu;
     this.#channel = channel;
     this.now = now;
@@ -56,9 +57,34 @@ export class PicoIce {
     });
     gpio[PIN.CONFIG_SELECT].addListener(() => this.#flush());
 
+    if (screen) this.#plugScreen();
+
     for (const pin of LEDS) {
       gpio[pin].addListener(() => tell(Event.LEDS, this.#leds()));
     }
+  }
+
+  /** A display on the I2C pins: it takes what is written to it. */
+  #plugScreen() {
+    const i2c = this.#mcu.i2c[0];
+    let message = [];
+    i2c.onConnect = (address, mode) => {
+      i2c.completeConnect(address === SCREEN && mode === I2CMode.Write);
+    };
+    // Eight bits and the acknowledgement.
+    const taken = this.#mcu.clock.createAlarm(() => i2c.completeWrite(true));
+    i2c.onWriteByte = (value) => {
+      message.push(value);
+      const cycles = 9 * (i2c.sclLowPeriod + i2c.sclHighPeriod);
+      taken.schedule((cycles * 1e9) / this.#mcu.clkSys);
+    };
+    i2c.onStop = () => {
+      if (message.length) {
+        this.#channel.tell(Event.SCREEN, this.now(), 0, Uint8Array.from(message));
+      }
+      message = [];
+      i2c.completeStop();
+    };
   }
 
   #leds() {

@@ -9,6 +9,8 @@ const LOOKUP = 0x0018;
 const FIRST_FUNCTION = 0x0100;
 const FIRST_BREAKPOINT = 0x80;
 const SECTOR = 4096;
+const RAM = 0x20000000;
+const LR = 14;
 
 const code = (letters) => letters.charCodeAt(0) | (letters.charCodeAt(1) << 8);
 const unsigned = (x) => x >>> 0;
@@ -23,7 +25,10 @@ function functions(mcu, { bootLoader }) {
     const [to, count] = [unsigned(r[0]), unsigned(r[2])];
     for (let i = 0; i < count; i++) mcu.writeUint8(to + i, r[1] & 0xff);
   };
-  const nothing = () => {};
+  // While flash is written it cannot be read: not by whoever has it written, either.
+  const outsideFlash = (r) => {
+    if (unsigned(r[LR]) < RAM) throw new Error('flash written by code that lies in it');
+  };
   return {
     MC: copy,
     C4: copy,
@@ -47,16 +52,19 @@ function functions(mcu, { bootLoader }) {
     },
     UB: bootLoader,
     // Flash: what its chip does, without the time that it takes.
-    IF: nothing,
-    EX: nothing,
-    FC: nothing,
-    CX: nothing,
+    IF: outsideFlash,
+    EX: outsideFlash,
+    FC: outsideFlash,
+    CX: outsideFlash,
     RE: (r) => {
+      outsideFlash(r);
       const [from, count] = [unsigned(r[0]), unsigned(r[1])];
       if (from % SECTOR || count % SECTOR) throw new Error('flash erased off its sectors');
       mcu.flash.fill(0xff, from, from + count);
     },
     RP: (r) => {
+      outsideFlash(r);
+      if (unsigned(r[1]) < RAM) throw new Error('flash programmed with what lies in it');
       const [to, from, count] = [unsigned(r[0]), unsigned(r[1]), unsigned(r[2])];
       if (to % 256 || count % 256) throw new Error('flash programmed off its pages');
       // A bit that is 0 stays 0 until its sector is erased.

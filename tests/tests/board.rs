@@ -13,7 +13,7 @@ use annulus_runtime::models;
 use annulus_runtime::sampling::Sampling;
 use annulus_runtime::serial::{Client, SerialError};
 use annulus_sim::link::{SpiDesign, Timing};
-use annulus_test_board::{Bench, Cable, Fpga, Gate, Slave, Spi, State, TestBoard};
+use annulus_test_board::{Bench, Cable, Flash, Fpga, Gate, Slave, Spi, State, TestBoard};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -184,7 +184,6 @@ fn a_bad_line_costs_retries_and_no_token() {
 
 /// The long form of the above: 1,000 runs at one in 1,000.
 #[test]
-#[ignore = "takes minutes"]
 fn a_thousand_runs_on_a_bad_line() {
     let image = names(&pico_ice());
     let expected = on_cpu(&image);
@@ -225,6 +224,26 @@ impl<W: Wire> Wire for BadWire<W> {
         flip(frame);
         Ok(())
     }
+}
+
+/// The long form of what follows: 1,000 runs at one byte in 1,000.
+#[test]
+fn a_thousand_runs_over_bad_wires() {
+    let image = names(&pico_ice());
+    let expected = on_cpu(&image);
+    let wire = BadWire {
+        wire: interpreted(pico_ice()),
+        rng: annulus_model::random::Rng::new(17),
+        rate: 1000,
+    };
+    let (bench, _) = bench(wire, true);
+    let mut board = backend(&bench);
+    board.load(&image).expect("it loads");
+    for run in 0..1000 {
+        assert_eq!(written(&mut board, &image), expected, "run {run}");
+    }
+    let meters = board.client().meters().unwrap();
+    println!("{} frames to the core repeated", meters.link_repeated);
 }
 
 #[test]
@@ -426,19 +445,65 @@ fn uploads_that_cannot_be() {
     assert_eq!(state.lock().unwrap().rebooted, Some(Reboot::BootLoader));
 }
 
-/// A board with this in flash, switched on without a host: what its lights end with.
-fn switched_on(flash: [Option<(Digest, Vec<u8>)>; 2]) -> (Shared<Slave>, Option<Lights>) {
+/// What a board of this model writes without a host.
+fn script(image: &Image) -> Vec<u8> {
+    annulus_runtime::script::script(image, b"", &SAMPLING).expect("a board can follow it")
+}
+
+/// A board with this in flash, switched on without a host: what its lights end with, and what its
+/// screen shows.
+fn switched_on(flash: Flash) -> (Shared<Slave>, Option<Lights>, String) {
     let fpga = Fpga::new(false);
     let board = TestBoard::with_flash(fpga.clone(), flash);
     let state = board.state.clone();
     let wire = interpreted(pico_ice());
     let mut bench = Bench::new(board, Gate { wire, fpga });
+    state.lock().unwrap().tick = 500;
     bench.dispatcher.start_stored();
-    for _ in 0..2000 {
+    for _ in 0..4000 {
         bench.turn();
     }
-    let last = state.lock().unwrap().lights.last().copied();
-    (bench.shared(), last)
+    let state = state.lock().unwrap();
+    let shown = String::from_utf8(state.shown.0.clone()).expect("text");
+    (bench.shared(), state.lights.last().copied(), shown)
+}
+
+/// What the board has sent to whoever reads its port.
+fn plain(bench: &Shared<Slave>) -> String {
+    let bytes = bench.borrow().to_host.iter().copied().collect();
+    String::from_utf8(bytes).expect("no frames")
+}
+
+#[test]
+fn a_board_writes_without_a_host_what_it_would_with_one() {
+    let image = names(&pico_ice());
+    let stored = |bytes: Vec<u8>| Some((Digest::of(&bytes), bytes));
+    let bitstream = stored((0..9000u32).map(|i| i as u8).collect());
+    let flash = [bitstream, stored(image.to_bytes()), stored(script(&image))];
+    let (bench, lights, shown) = switched_on(flash);
+    assert_eq!(lights, Some(Lights::Running));
+    let tokenizer = image.tokenizer.as_ref().unwrap();
+    let expected: Vec<u8> = on_cpu(&image)
+        .iter()
+        .flat_map(|&token| tokenizer.decode(None, token).unwrap().to_vec())
+        .collect();
+    let expected = String::from_utf8(expected).unwrap();
+    assert!(shown.len() > 40, "{shown:?}");
+    assert_eq!(shown, expected[..shown.len()]);
+    assert_eq!(plain(&bench), shown);
+
+    // A host that comes has the board for itself.
+    let host = client(&bench).unwrap();
+    assert_eq!(host.greeting().stayed, None);
+    let mut board = backend(&bench);
+    board.load(&image).unwrap();
+    assert_eq!(written(&mut board, &image), on_cpu(&image));
+    // What is erased is gone.
+    let client = board.client();
+    client.order(&Request::Erase(Object::Script)).unwrap();
+    let greeting = client.greet().unwrap();
+    assert_eq!(greeting.stored_script, None);
+    assert!(greeting.stored_image.is_some());
 }
 
 #[test]
@@ -446,7 +511,7 @@ fn a_board_starts_without_a_host() {
     let image = names(&pico_ice());
     let stored = |bytes: Vec<u8>| Some((Digest::of(&bytes), bytes));
     let bitstream = || stored((0..9000u32).map(|i| i as u8).collect());
-    let (bench, lights) = switched_on([bitstream(), stored(image.to_bytes())]);
+    let (bench, lights, _) = switched_on([bitstream(), stored(image.to_bytes()), None]);
     assert_eq!(lights, Some(Lights::Ready));
     let host = client(&bench).unwrap();
     let digest = Digest::of(&image.to_bytes());
@@ -462,14 +527,41 @@ fn a_board_starts_without_a_host() {
         bytes[middle] ^= 8;
         Some((digest, bytes))
     };
-    let (bench, lights) = switched_on([bitstream(), damage(stored(image.to_bytes()))]);
-    assert_eq!(lights, Some(Lights::Fault));
-    assert_eq!(client(&bench).unwrap().greeting().image, None);
-    let (bench, lights) = switched_on([damage(bitstream()), stored(image.to_bytes())]);
-    assert_eq!(lights, Some(Lights::Fault));
-    let host = client(&bench).unwrap();
-    assert_eq!(host.greeting().core, Err(Fault::NotConfigured));
-    let (bench, lights) = switched_on([None, None]);
+    let whole = [
+        bitstream(),
+        stored(image.to_bytes()),
+        stored(script(&image)),
+    ];
+    for object in [Object::Bitstream, Object::Image, Object::Script] {
+        let mut flash = whole.clone();
+        let damaged = &mut flash[object as usize];
+        *damaged = damage(damaged.take());
+        let (bench, lights, shown) = switched_on(flash);
+        assert_eq!(lights, Some(Lights::Fault));
+        let sentence = format!("annulus: {}\n", Fault::Damaged(object));
+        assert_eq!((shown, plain(&bench)), (sentence.clone(), sentence));
+        let host = client(&bench).unwrap();
+        let greeting = host.greeting();
+        assert_eq!(greeting.stayed, Some(Fault::Damaged(object)));
+        let ran = (greeting.bitstream.is_some(), greeting.image.is_some());
+        let expected = match object {
+            Object::Bitstream => (false, false),
+            Object::Image => (true, false),
+            Object::Script => (true, true),
+        };
+        assert_eq!(ran, expected, "{object:?}");
+    }
+    // A script for another image is none.
+    let other = names(&annulus_contract::shape::with_lanes(64).unwrap());
+    let flash = [
+        bitstream(),
+        stored(image.to_bytes()),
+        stored(script(&other)),
+    ];
+    let (bench, ..) = switched_on(flash);
+    let stayed = client(&bench).unwrap().greeting().stayed;
+    assert_eq!(stayed, Some(Fault::Damaged(Object::Script)));
+    let (bench, lights, _) = switched_on([None, None, None]);
     assert_eq!(lights, Some(Lights::NoCore));
     assert_eq!(client(&bench).unwrap().greeting().bitstream, None);
 }

@@ -1,6 +1,8 @@
 //! Anything on the wire, both ways: nothing panics, nothing hangs, and who was shouted at listens
 //! again when it is spoken to.
 
+use annulus_contract::flash::Slot;
+use annulus_contract::script::Script;
 use annulus_contract::shape::of_board;
 use annulus_contract::wire::{
     decode, encode, Answer, Digest, End, Fault, FrameError, Head, Hello, Meters, Object, Place,
@@ -19,13 +21,10 @@ fn request<'a>(rng: &mut Rng, bytes: &'a [u8]) -> Request<'a> {
     let byte = |rng: &mut Rng| rng.bits() as u8;
     let small = |rng: &mut Rng| rng.bits() >> rng.within(0, 31);
     let object = |rng: &mut Rng| {
-        if rng.one_in(2) {
-            Object::Image
-        } else {
-            Object::Bitstream
-        }
+        let all = [Object::Image, Object::Bitstream, Object::Script];
+        all[rng.within(0, 2) as usize]
     };
-    match rng.within(0, 15) {
+    match rng.within(0, 16) {
         0 => Request::Begin {
             object: object(rng),
             place: if rng.one_in(2) {
@@ -74,6 +73,7 @@ fn request<'a>(rng: &mut Rng, bytes: &'a [u8]) -> Request<'a> {
         12 => Request::SelfTest,
         13 => Request::Reset,
         14 => Request::Meters,
+        15 => Request::Erase(object(rng)),
         _ => Request::Reboot(Reboot::Firmware),
     }
 }
@@ -91,7 +91,7 @@ fn shout(rng: &mut Rng, session: u32, out: &mut Vec<u8>) {
     let head = Head {
         session: if rng.one_in(8) { rng.bits() } else { session },
         version: if rng.one_in(16) {
-            2
+            9
         } else {
             annulus_contract::wire::VERSION
         },
@@ -263,6 +263,8 @@ fn answers_come_back_and_the_longest_fit() {
             image: digest,
             stored_bitstream: digest,
             stored_image: digest,
+            stored_script: digest,
+            stayed: Some(Fault::Damaged(Object::Script)),
             died: Some("a panic in a file with a long name, at a line, with a message"),
         }),
     ];
@@ -312,8 +314,115 @@ fn noise_is_no_frame() {
 }
 
 #[test]
-#[ignore = "takes minutes"]
 fn ten_million_inputs() {
     parser_refuses(8_000_000, 5);
     board_listens_again(2_000_000, 6);
+}
+
+/// What is in flash may be anything: neither places nor scripts are read past their end.
+#[test]
+fn noise_is_no_script() {
+    let mut rng = Rng::new(9);
+    let mut bytes = vec![0; 128];
+    let mut read = 0;
+    for _ in 0..200_000 {
+        let length = rng.within(0, 128) as usize;
+        let narrow = rng.within(16, 31);
+        bytes[..length].fill_with(|| (rng.bits() >> narrow) as u8);
+        if let Some(script) = Script::decode(&bytes[..length]) {
+            read += 1;
+            for token in [0, 1, 20, u16::MAX] {
+                assert!(script.spelling(0, token).len() <= length);
+            }
+        }
+    }
+    println!("{read} were read as scripts");
+    for object in [Object::Bitstream, Object::Image, Object::Script] {
+        assert_eq!(Slot::of(object).decode(&bytes), None);
+    }
+}
+
+// ---- the corpus --------------------------------------------------------------
+
+/// Inputs that were found by shouting, each the first of its kind: what a board was sent, and what
+/// it did with it. One a line: what came of it, and the bytes.
+const CORPUS: &str = include_str!("wire.corpus");
+
+/// What a board that was just switched on and greeted answers to some bytes: by the kinds of its
+/// answers.
+fn came_of(bytes: &[u8]) -> String {
+    let mut bench = bench();
+    let mut hello = [0; MAX_FRAME];
+    let head = Head::new(7, 100);
+    let length = encode(Side::Host, head, &Request::Hello, &mut hello).expect("it fits");
+    bench.to_board.extend(&hello[..length]);
+    bench.to_board.extend(bytes);
+    while !bench.to_board.is_empty() {
+        bench.turn();
+    }
+    for _ in 0..50 {
+        bench.turn();
+    }
+    let mut receiver = Receiver::new();
+    let mut kinds = Vec::new();
+    for byte in bench.to_host.drain(..) {
+        if let Some(frame) = receiver.push(byte) {
+            let (_, answer) = decode::<Answer>(Side::Board, frame).expect("a board sends frames");
+            kinds.push(match answer {
+                Answer::Fault(fault) => name(&fault),
+                answer => name(&answer),
+            });
+        }
+    }
+    kinds.join(" ")
+}
+
+/// What a value is called, without what it holds.
+fn name(value: &impl std::fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    let end = text.find(|c: char| !c.is_alphanumeric());
+    text[..end.unwrap_or(text.len())].to_owned()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn the_corpus_does_what_it_did() {
+    let mut known = 0;
+    for line in CORPUS.lines() {
+        let (expected, digits) = line.split_once(": ").expect("a line of two parts");
+        let bytes: Vec<u8> = digits
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect();
+        assert_eq!(came_of(&bytes), expected, "{digits}");
+        known += 1;
+    }
+    assert!(known > 20, "{known} inputs");
+}
+
+/// Looks for kinds that the corpus does not have, and prints them as its lines.
+#[test]
+#[ignore = "a search that takes a minute"]
+fn a_larger_corpus() {
+    let mut rng = Rng::new(9);
+    let mut known: std::collections::BTreeSet<String> = CORPUS
+        .lines()
+        .filter_map(|line| Some(line.split_once(": ")?.0.to_owned()))
+        .collect();
+    let before = known.len();
+    for _ in 0..100_000 {
+        let mut bytes = Vec::new();
+        for _ in 0..rng.within(1, 2) {
+            shout(&mut rng, 7, &mut bytes);
+        }
+        let kinds = came_of(&bytes);
+        if bytes.len() < 150 && known.insert(kinds.clone()) {
+            println!("{kinds}: {}", hex(&bytes));
+        }
+    }
+    println!("{} kinds more than {before}", known.len() - before);
 }

@@ -29,6 +29,9 @@ pub enum Fault {
     NoStorage(Object),
     /// The board's flash does not keep what is written to it.
     Storage,
+    /// What the board's flash holds has changed since it was stored, or does not belong to the
+    /// rest of it.
+    Damaged(Object),
     /// The FPGA has not been configured.
     NotConfigured,
     /// The FPGA refused the bitstream: CDONE stayed low.
@@ -116,6 +119,16 @@ impl Display for Short {
     }
 }
 
+impl Display for Object {
+    fn fmt(&self, f: &mut Formatter) -> Result {
+        f.write_str(match self {
+            Object::Bitstream => "bitstream",
+            Object::Image => "image",
+            Object::Script => "script",
+        })
+    }
+}
+
 impl Display for Fault {
     fn fmt(&self, f: &mut Formatter) -> Result {
         let sentence = match *self {
@@ -129,11 +142,11 @@ impl Display for Fault {
             Fault::NoUpload => "no upload has been begun: begin again",
             Fault::Incomplete => "the upload is not complete: begin again, it goes on where it stopped",
             Fault::Checksum => "the upload arrived with a wrong checksum: send it again",
-            Fault::NoStorage(Object::Bitstream) => {
-                "the board has no room in flash for this bitstream: load it without storing it"
+            Fault::NoStorage(object) => {
+                return write!(f, "the board has no room in flash for this {object}: load it without storing it")
             }
-            Fault::NoStorage(Object::Image) => {
-                "the board has no room in flash for this image: load it without storing it"
+            Fault::Damaged(object) => {
+                return write!(f, "the {object} in the board's flash is damaged, or not for what else is there: store it again (`annulus flash --store`)")
             }
             Fault::Storage => "the board's flash does not keep what is written: it may be worn out",
             Fault::NotConfigured => {

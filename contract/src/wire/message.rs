@@ -29,7 +29,8 @@ pub const CORE_REGISTERS: [u8; 9] = [
 /// From the host to the board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request<'a> {
-    /// Begins a session. Answered by [`Answer::Hello`]; ends a run.
+    /// Begins a session. Answered by [`Answer::Hello`]; ends a run. [`Answer::Working`] from a board
+    /// that is configuring its FPGA from flash: no session has begun, ask again.
     Hello,
     /// Begins an upload, or goes on with one of the same object, place and digest. Answered by
     /// [`Answer::Have`]; all of it, if the board holds this very object already.
@@ -80,6 +81,8 @@ pub enum Request<'a> {
         /// Words, little-endian; at most [`MAX_WORDS`].
         words: &'a [u8],
     },
+    /// Makes the board's flash forget an object. Answered by [`Answer::Done`].
+    Erase(Object),
     /// Processes tokens whose logits nobody wants. Answered by [`Answer::Done`] when the core has.
     Prompt {
         /// Tokens of 16 bits, little-endian; at most [`MAX_TOKENS`].
@@ -158,6 +161,8 @@ pub enum Object {
     Bitstream,
     /// A model's image.
     Image,
+    /// What the board writes without a host ([`crate::script`]); only ever stored.
+    Script,
 }
 
 /// Where an upload goes.
@@ -216,6 +221,10 @@ pub struct Hello<'a> {
     pub stored_bitstream: Option<Digest>,
     /// The image in flash.
     pub stored_image: Option<Digest>,
+    /// The script in flash.
+    pub stored_script: Option<Digest>,
+    /// Why the board has not begun to write without a host, though its flash holds something.
+    pub stayed: Option<Fault>,
     /// What the firmware died of before it started this time.
     pub died: Option<&'a str>,
 }

@@ -84,6 +84,17 @@ pub trait Board {
     /// [`Fault::Storage`] if the flash does not read back what was written.
     fn end_storing(&mut self) -> Result<(), Fault>;
 
+    /// Forgets what is stored of an object.
+    ///
+    /// # Errors
+    /// [`Fault::NoStorage`] without a flash, [`Fault::Storage`] if it fails.
+    fn forget(&mut self, object: Object) -> Result<(), Fault>;
+
+    /// Shows text to whoever is there to read it: what a model writes without a host, at reading
+    /// speed, and how fast it could; or, with a rate of 0, why it does not. A board that
+    /// has nothing to show it on does nothing.
+    fn write(&mut self, text: &[u8], tokens_per_second: u32);
+
     /// Starts the microcontroller anew. Called once the answer has left; may return, on a
     /// board that cannot.
     fn reboot(&mut self, how: Reboot);

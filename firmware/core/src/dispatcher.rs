@@ -65,8 +65,9 @@ impl<B: Board, W: Wire> Dispatcher<B, W> {
     }
 
     /// Begins a board's life without a host: the next turns configure the FPGA from flash, load
-    /// the image that is there and run its self-test. The lights tell how that went; a host that
-    /// says hello ends it.
+    /// the image that is there, run its self-test, and write what the script says
+    /// (`annulus_contract::script`), as plain text to the port as well. Lights and text tell what
+    /// failed, if anything did; a host that says hello ends it.
     pub fn start_stored(&mut self) {
         self.station.start_stored();
     }
@@ -133,9 +134,13 @@ impl<B: Board, W: Wire> Dispatcher<B, W> {
         false
     }
 
-    /// Sends tokens, if there are any and there is room.
+    /// Sends tokens, if there are any and there is room; and plain text where no host is.
     fn tell(&mut self) {
-        if self.session.id.is_none() || !self.output.has_room() {
+        let text = self.station.take_text();
+        if self.session.id.is_none() {
+            return self.output.push_frame(&text);
+        }
+        if !self.output.has_room() {
             return;
         }
         let head = self.session.head(self.session.credit);
@@ -160,10 +165,12 @@ impl Session {
     ) {
         let head = Head::new(head.session, head.sequence);
         if matches!(request, Request::Hello) {
+            let Some(hello) = station.hello() else {
+                return output.push(head, &Answer::Working);
+            };
             self.id = Some(head.session);
             (self.last, self.pending) = (None, false);
-            output.push(head, &station.hello());
-            return;
+            return output.push(head, &hello);
         }
         if self.id != Some(head.session) {
             let fault = self.id.map_or(Fault::NoSession, |_| Fault::Session);

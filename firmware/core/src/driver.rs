@@ -9,7 +9,7 @@ mod bus;
 pub use bus::RegisterBus;
 
 use annulus_contract::regs::{self, control, feature, status};
-use annulus_contract::sample::{Gumbel, Key};
+use annulus_contract::sample::Key;
 use annulus_contract::shape::CoreShape;
 use annulus_contract::step::Kind;
 
@@ -161,12 +161,11 @@ impl<B: RegisterBus> Driver<B> {
         self.write(regs::CONTROL, control::CLEAR_CRC)
     }
 
-    /// Chooses greedily (`None`), or at an inverse temperature with a key.
+    /// Chooses at an inverse temperature (`IT`; 0 for greedily) with a key.
     ///
     /// # Errors
     /// If the link fails.
-    pub fn set_sampler(&mut self, sampler: Option<Gumbel>) -> Result<(), B> {
-        let (it, key) = sampler.map_or((0, Key::default()), |gumbel| (gumbel.it, gumbel.key));
+    pub fn set_sampler(&mut self, it: u16, key: Key) -> Result<(), B> {
         self.write(regs::TEMPERATURE, it.into())?;
         self.write(regs::KEY0, key.k0)?;
         self.write(regs::KEY1, key.k1)

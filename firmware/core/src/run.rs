@@ -74,6 +74,23 @@ impl Run {
         }
     }
 
+    /// Why no more comes from the core, if so.
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// How many tokens are here.
+    pub fn waiting(&self) -> u32 {
+        self.kept.len() as u32
+    }
+
+    /// Takes the oldest token that is here.
+    pub fn shift(&mut self) -> Option<u16> {
+        let token = self.kept.pop_front()?;
+        self.first += 1;
+        Some(token)
+    }
+
     /// No more tokens come.
     pub fn finish(&mut self, end: End) {
         if self.end.is_none() {

@@ -1,24 +1,30 @@
 //! What a board does for its host, one request and one turn of the loop at a time.
 
+mod alone;
+mod uploads;
+mod work;
+
 use crate::board::{Board, Lights};
-use crate::driver::{self, Driver, Halt, Prefill};
-use crate::loader::{Failure, Golden, Loader, Model};
+use crate::driver::{self, Driver, Prefill};
+use crate::loader::Model;
 use crate::run::{Run, TokenBytes};
-use crate::upload::{Sink, Upload};
+use crate::upload::Upload;
+use alone::Alone;
 use annulus_contract::link::{LinkError, Master, Wire};
 use annulus_contract::regs::{self, status};
 use annulus_contract::shape::CoreShape;
 use annulus_contract::wire::{
-    self, Answer, Digest, End, Fault, Hello, Meters, Object, Place, Reboot, Request,
-    CORE_REGISTERS, MAX_CHUNK, MAX_TOKENS, MAX_WORDS,
+    self, Answer, Digest, Fault, Hello, Meters, Object, Place, Reboot, Request, CORE_REGISTERS,
+    MAX_TOKENS, MAX_WORDS,
 };
 use heapless::Vec;
+use work::{Then, Work};
 
 /// Microseconds without a token after which a core is given up: far more than the slowest
 /// token takes.
 const PATIENCE: u64 = 10_000_000;
-/// Tokens that are taken from the core in one turn.
-const TURN: usize = 16;
+/// Bytes of text that wait for the port.
+const TEXT: usize = 256;
 
 /// What becomes of a request.
 pub(crate) enum Reply<'a> {
@@ -28,43 +34,6 @@ pub(crate) enum Reply<'a> {
     Later,
     /// It has not begun, because the core is not idle yet: ask again.
     NotYet,
-}
-
-/// What takes more than one turn.
-enum Work {
-    Idle,
-    Halt {
-        halt: Halt,
-        then: Then,
-    },
-    Prompt {
-        tokens: Vec<u16, MAX_TOKENS>,
-        prefill: Prefill,
-    },
-    Run,
-    SelfTest {
-        golden: Golden,
-        stage: Stage,
-    },
-}
-
-/// What comes after a core has become idle.
-#[derive(Clone, Copy, Debug)]
-enum Then {
-    /// Nobody waits for it.
-    Nothing,
-    Done,
-    Reset,
-    BeginImage,
-    SelfTest,
-}
-
-/// How far a self-test is.
-#[derive(Clone, Copy)]
-enum Stage {
-    Prompt(Prefill),
-    Tokens(usize),
-    Settle,
 }
 
 /// A board and the core on it.
@@ -79,8 +48,12 @@ pub(crate) struct Station<B, W> {
     upload: Option<Upload>,
     run: Option<Run>,
     work: Work,
-    /// What is being put to use from flash, without a host.
-    starting: Option<Object>,
+    /// How far it is without a host.
+    alone: Alone,
+    /// Why it is no further.
+    stayed: Option<Fault>,
+    /// What it writes without one, on its way to the port.
+    text: Vec<u8, TEXT>,
     /// When the core was last seen to go on.
     alive: u64,
     /// Since when the core has been busy with nothing that it was asked for.
@@ -109,7 +82,9 @@ impl<B: Board, W: Wire> Station<B, W> {
             upload: None,
             run: None,
             work: Work::Idle,
-            starting: None,
+            alone: Alone::Off,
+            stayed: None,
+            text: Vec::new(),
             alive: 0,
             restless: None,
             turned: 0,
@@ -126,21 +101,20 @@ impl<B: Board, W: Wire> Station<B, W> {
         &mut self.board
     }
 
-    /// Puts to use what is in flash, turn by turn.
-    pub fn start_stored(&mut self) {
-        self.starting = Some(Object::Bitstream);
-    }
-
-    /// Says who is there, after ending what another host may have begun.
-    pub fn hello(&mut self) -> Answer<'_> {
-        self.starting = None;
+    /// Says who is there, after ending what another host may have begun; `None` while the FPGA is
+    /// being configured from flash, which would be left half done.
+    pub fn hello(&mut self) -> Option<Answer<'_>> {
+        if matches!(self.alone, Alone::Load(Object::Bitstream)) {
+            return None;
+        }
+        self.alone = Alone::Off;
         if !matches!(self.work, Work::Idle) {
             self.halt(Then::Nothing);
         }
         self.run = None;
         self.meet();
         let stored = |object| self.board.stored(object).map(|(digest, _)| digest);
-        Answer::Hello(Hello {
+        Some(Answer::Hello(Hello {
             board: self.board.name(),
             part: self.board.part(),
             firmware: env!("CARGO_PKG_VERSION"),
@@ -149,8 +123,10 @@ impl<B: Board, W: Wire> Station<B, W> {
             image: self.image.as_ref().map(|(digest, _)| *digest),
             stored_bitstream: stored(Object::Bitstream),
             stored_image: stored(Object::Image),
+            stored_script: stored(Object::Script),
+            stayed: self.stayed,
             died: self.board.died(),
-        })
+        }))
     }
 
     /// Executes a request; one that was not [answered](Reply::Now) by the last one may be given up
@@ -188,6 +164,12 @@ impl<B: Board, W: Wire> Station<B, W> {
             } => self.begin(object, place, digest),
             Request::Chunk { offset, bytes } => self.chunk(offset, bytes),
             Request::Finish => self.finish(),
+            Request::Erase(object) => {
+                self.upload = None;
+                self.stayed = None;
+                self.board.forget(object)?;
+                Ok(Outcome::Done)
+            }
             Request::ReadRegisters { first, count } => self.idle(|station| {
                 let first = u32::from(first);
                 let registers = first..first + u32::from(count);
@@ -285,15 +267,7 @@ impl<B: Board, W: Wire> Station<B, W> {
         let passed = now.saturating_sub(self.turned);
         self.turned = now;
         let answer = match core::mem::replace(&mut self.work, Work::Idle) {
-            Work::Idle => {
-                if let Some(object) = self.starting.take() {
-                    match self.start_on(object) {
-                        Ok(next) => self.starting = next,
-                        Err(_) => self.failed = true,
-                    }
-                }
-                None
-            }
+            Work::Idle => None,
             Work::Run => {
                 self.run_on(now, passed);
                 None
@@ -306,8 +280,19 @@ impl<B: Board, W: Wire> Station<B, W> {
                 }
             },
         };
+        let answer = if self.alone.is_on() {
+            self.alone_on(answer, now);
+            None
+        } else {
+            answer
+        };
         self.show();
         answer
+    }
+
+    /// Text for whoever reads the port without saying hello.
+    pub fn take_text(&mut self) -> Vec<u8, TEXT> {
+        core::mem::take(&mut self.text)
     }
 
     /// Tokens that the host has not been told yet.
@@ -409,342 +394,6 @@ impl<B: Board, W: Wire> Station<B, W> {
         let _ = self.bytes.extend_from_slice(&word.to_le_bytes());
     }
 
-    // ---- uploads -------------------------------------------------------------
-
-    fn begin(&mut self, object: Object, place: Place, digest: Digest) -> Result<Outcome, Fault> {
-        if let Some(upload) = self.upload.as_ref().filter(|u| u.is(object, place, digest)) {
-            return Ok(Outcome::Have(upload.have()));
-        }
-        self.upload = None;
-        let mut outcome = Outcome::Have(0);
-        let sink = match (place, object) {
-            (Place::Live, Object::Bitstream) => {
-                self.board.begin_configuration()?;
-                self.forget();
-                self.shape = Err(Fault::NotConfigured);
-                self.bitstream = None;
-                Sink::Fpga
-            }
-            (Place::Live, Object::Image) => {
-                let shape = self.shape?;
-                let held = |(held, _): &(Digest, Model)| *held == digest;
-                if self.image.as_ref().is_some_and(held) {
-                    outcome = Outcome::Have(digest.length);
-                    Sink::Held
-                } else {
-                    self.image = None;
-                    self.run = None;
-                    self.halt(Then::BeginImage);
-                    outcome = Outcome::Later;
-                    Sink::Core(Loader::new(shape))
-                }
-            }
-            (Place::Stored, _) => {
-                if self.stored_soundly(object, digest) {
-                    outcome = Outcome::Have(digest.length);
-                    Sink::Held
-                } else {
-                    self.board.begin_storing(object, digest)?;
-                    Sink::Flash
-                }
-            }
-        };
-        self.upload = Some(Upload::new(object, place, digest, sink));
-        Ok(outcome)
-    }
-
-    fn chunk(&mut self, offset: u32, bytes: &[u8]) -> Result<Outcome, Fault> {
-        if matches!(self.work, Work::Halt { .. }) {
-            return Ok(Outcome::NotYet);
-        }
-        let mut upload = self.upload.take().ok_or(Fault::NoUpload)?;
-        let next = offset == upload.have();
-        if bytes.len() > MAX_CHUNK || next && bytes.len() as u32 > upload.missing() {
-            self.upload = Some(upload);
-            return Err(Fault::Request);
-        }
-        if next {
-            // What fails here cannot be gone on with: the upload is dropped.
-            self.sink(&mut upload.sink, bytes)?;
-            upload.took(bytes);
-        }
-        let have = upload.have();
-        self.upload = Some(upload);
-        Ok(Outcome::Have(have))
-    }
-
-    /// Puts bytes of an upload where they belong.
-    fn sink(&mut self, sink: &mut Sink, bytes: &[u8]) -> Result<(), Fault> {
-        match sink {
-            Sink::Fpga => self.board.configure(bytes),
-            Sink::Flash => self.board.store(bytes),
-            Sink::Core(loader) => {
-                let start = self.board.micros();
-                let fed = loader.feed(&mut self.core, bytes);
-                self.meters.link_micros += self.board.micros().saturating_sub(start);
-                fed.map_err(|failure| match failure {
-                    Failure::Fault(fault) => fault,
-                    Failure::Core(error) => fault(error),
-                })
-            }
-            Sink::Held => Ok(()),
-        }
-    }
-
-    fn finish(&mut self) -> Result<Outcome, Fault> {
-        if matches!(self.work, Work::Halt { .. }) {
-            return Ok(Outcome::NotYet);
-        }
-        let upload = self.upload.as_ref().ok_or(Fault::NoUpload)?;
-        if upload.missing() > 0 {
-            return Err(Fault::Incomplete);
-        }
-        let Some(upload) = self.upload.take() else {
-            return Err(Fault::NoUpload);
-        };
-        if !upload.is_sound() {
-            if matches!(upload.sink, Sink::Fpga) {
-                self.board.begin_configuration()?;
-            }
-            return Err(Fault::Checksum);
-        }
-        match upload.sink {
-            Sink::Fpga => {
-                self.board.end_configuration()?;
-                self.bitstream = Some(upload.digest);
-                self.meet();
-            }
-            Sink::Core(loader) => {
-                let model = loader.finish()?;
-                self.image = Some((upload.digest, model));
-                self.start_anew()?;
-            }
-            Sink::Flash => {
-                self.board.end_storing()?;
-                if !self.stored_soundly(upload.object, upload.digest) {
-                    return Err(Fault::Storage);
-                }
-            }
-            Sink::Held => {
-                if upload.place == Place::Live {
-                    self.halt(Then::Reset);
-                    self.run = None;
-                    self.start_greedy()?;
-                    return Ok(Outcome::Later);
-                }
-            }
-        }
-        Ok(Outcome::Done)
-    }
-
-    /// An empty stream that is chosen from greedily and never stops.
-    fn start_anew(&mut self) -> Result<(), Fault> {
-        self.start_greedy()?;
-        self.link(Driver::reset)
-    }
-
-    fn start_greedy(&mut self) -> Result<(), Fault> {
-        self.link(|core| {
-            core.set_sampler(None)?;
-            core.set_special(None, None)
-        })
-    }
-
-    /// Whether the flash holds this object, every bit of it.
-    fn stored_soundly(&self, object: Object, digest: Digest) -> bool {
-        let stored = self.board.stored(object);
-        stored.is_some_and(|(stored, bytes)| stored == digest && Digest::of(bytes) == digest)
-    }
-
-    /// Goes on with an object from flash, as if a host were uploading it; gives what comes next.
-    fn start_on(&mut self, object: Object) -> Result<Option<Object>, Fault> {
-        let next = match object {
-            Object::Bitstream => Some(Object::Image),
-            Object::Image => None,
-        };
-        let Some((digest, _)) = self.board.stored(object) else {
-            return Ok(next);
-        };
-        let Outcome::Have(have) = self.begin(object, Place::Live, digest)? else {
-            return Ok(Some(object));
-        };
-        if have == digest.length {
-            self.finish()?;
-            if object == Object::Image {
-                self.halt(Then::SelfTest);
-            }
-            return Ok(next);
-        }
-        let mut chunk: Vec<u8, MAX_CHUNK> = Vec::new();
-        if let Some((_, bytes)) = self.board.stored(object) {
-            let rest = bytes.get(have as usize..).unwrap_or_default();
-            chunk.extend(rest.iter().copied().take(MAX_CHUNK));
-        }
-        if chunk.is_empty() {
-            return Err(Fault::Storage);
-        }
-        self.chunk(have, &chunk)?;
-        Ok(Some(object))
-    }
-
-    // ---- work ----------------------------------------------------------------
-
-    fn begin_work(&mut self, work: Work) {
-        self.work = work;
-        self.alive = self.board.micros();
-    }
-
-    /// Lets the core come to rest; what was under way is given up.
-    fn halt(&mut self, then: Then) {
-        if let Some(run) = &mut self.run {
-            run.finish(End::Stopped);
-        }
-        let halt = Halt::default();
-        self.begin_work(Work::Halt { halt, then });
-    }
-
-    /// Goes on with everything but runs.
-    fn work_on(&mut self, work: Work, now: u64) -> Result<Option<Answer<'static>>, Fault> {
-        if now.saturating_sub(self.alive) > PATIENCE {
-            return Err(Fault::Stuck);
-        }
-        match work {
-            Work::Idle | Work::Run => {}
-            Work::Halt { mut halt, then } => {
-                if self.link(|core| halt.step(core))? {
-                    return self.halted(then);
-                }
-                self.work = Work::Halt { halt, then };
-            }
-            Work::Prompt {
-                tokens,
-                mut prefill,
-            } => {
-                if self.prefill(&mut prefill, &tokens, now)? {
-                    return Ok(Some(Answer::Done));
-                }
-                self.work = Work::Prompt { tokens, prefill };
-            }
-            Work::SelfTest { golden, stage } => match self.self_test(&golden, stage, now)? {
-                Some(stage) => self.work = Work::SelfTest { golden, stage },
-                None => return Ok(Some(Answer::Done)),
-            },
-        }
-        Ok(None)
-    }
-
-    fn halted(&mut self, then: Then) -> Result<Option<Answer<'static>>, Fault> {
-        match then {
-            Then::Nothing => return Ok(None),
-            Then::Done => {}
-            Then::Reset => self.link(Driver::reset)?,
-            Then::BeginImage => return Ok(Some(Answer::Have(0))),
-            Then::SelfTest => {
-                self.start_anew()?;
-                self.link(Driver::clear_logits_crc)?;
-                let golden = self.model()?.golden.clone();
-                let stage = Stage::Prompt(Prefill::default());
-                self.begin_work(Work::SelfTest { golden, stage });
-                return Ok(None);
-            }
-        }
-        Ok(Some(Answer::Done))
-    }
-
-    fn prefill(&mut self, prefill: &mut Prefill, tokens: &[u16], now: u64) -> Result<bool, Fault> {
-        let before = prefill.progress();
-        let tokens = tokens.iter().map(|&token| token.into());
-        let done = self.link(|core| prefill.step(core, tokens))?;
-        if prefill.progress() != before {
-            self.alive = now;
-        }
-        Ok(done)
-    }
-
-    /// Goes on with a self-test; `None` when it has passed.
-    fn self_test(
-        &mut self,
-        golden: &Golden,
-        stage: Stage,
-        now: u64,
-    ) -> Result<Option<Stage>, Fault> {
-        match stage {
-            Stage::Prompt(mut prefill) => {
-                let (&last, silent) = golden.prompt.split_last().ok_or(Fault::Image)?;
-                if !self.prefill(&mut prefill, silent, now)? {
-                    return Ok(Some(Stage::Prompt(prefill)));
-                }
-                let count = golden.tokens.len() as u32;
-                self.link(|core| core.start(last.into(), count))?;
-                self.alive = now;
-                Ok(Some(Stage::Tokens(0)))
-            }
-            Stage::Tokens(index) => {
-                let Some(&expected) = golden.tokens.get(index) else {
-                    return Ok(Some(Stage::Settle));
-                };
-                let Some(found) = self.link(Driver::take)? else {
-                    return Ok(Some(stage));
-                };
-                self.alive = now;
-                if found != expected.into() {
-                    self.halt(Then::Nothing);
-                    return Err(Fault::SelfTestToken {
-                        index: index as u16,
-                        expected,
-                        found: found as u16,
-                    });
-                }
-                Ok(Some(Stage::Tokens(index + 1)))
-            }
-            Stage::Settle => {
-                if self.link(Driver::status)? & status::BUSY != 0 {
-                    return Ok(Some(stage));
-                }
-                let found = self.link(|core| core.read(regs::LOGITS_CRC))?;
-                self.link(Driver::reset)?;
-                let expected = golden.crc;
-                if found == expected {
-                    Ok(None)
-                } else {
-                    Err(Fault::SelfTestLogits { expected, found })
-                }
-            }
-        }
-    }
-
-    /// Takes tokens from the core as long as there is room for them.
-    fn run_on(&mut self, now: u64, passed: u64) {
-        let Some(mut run) = self.run.take() else {
-            return;
-        };
-        if !run.wants() {
-            self.meters.held_micros += passed;
-            self.alive = now;
-        }
-        for _ in 0..TURN {
-            if !run.wants() {
-                break;
-            }
-            match self.link(Driver::take) {
-                Ok(Some(token)) => {
-                    run.push(token);
-                    self.meters.tokens += 1;
-                    self.alive = now;
-                }
-                Ok(None) if now.saturating_sub(self.alive) > PATIENCE => {
-                    run.finish(End::Fault(Fault::Stuck));
-                }
-                Ok(None) => break,
-                Err(fault) => run.finish(End::Fault(fault)),
-            }
-        }
-        if !run.ended() {
-            self.work = Work::Run;
-        }
-        self.run = Some(run);
-    }
-
     // ---- what it tells -------------------------------------------------------
 
     fn meters(&mut self) -> Meters {
@@ -758,6 +407,7 @@ impl<B: Board, W: Wire> Station<B, W> {
         let lights = match &self.work {
             Work::Run if held => Lights::Held,
             Work::Run | Work::Prompt { .. } | Work::SelfTest { .. } => Lights::Running,
+            _ if self.alone.writes() => Lights::Running,
             _ if self.failed => Lights::Fault,
             _ if self.upload.is_some() => Lights::Loading,
             _ if self.shape.is_err() => Lights::NoCore,

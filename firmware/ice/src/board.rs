@@ -2,6 +2,8 @@
 
 use crate::configuration::{self, Hardware, Line};
 use crate::obituary::Text;
+use crate::screen::Screen;
+use crate::storage::{Flash, Storage};
 use annulus_contract::wire::{Digest, Fault, Object, Reboot};
 use annulus_firmware_core::{Board, Lights};
 
@@ -9,32 +11,36 @@ use annulus_firmware_core::{Board, Lights};
 /// firmware, and is still to leave the USB's buffers.
 const FAREWELL: u64 = 20_000;
 
-/// A board with this hardware.
-pub struct IceBoard<H> {
+/// A board with this hardware, flash and screen.
+pub(crate) struct IceBoard<H, F, S> {
     hardware: H,
+    storage: Storage<F>,
+    screen: S,
     died: Option<Text>,
     /// It is to start anew, at this time.
     leaving: Option<(Reboot, u64)>,
 }
 
-impl<H: Hardware> IceBoard<H> {
+impl<H: Hardware, F: Flash, S: Screen> IceBoard<H, F, S> {
     /// A board whose firmware died of this before it started.
-    pub fn new(hardware: H, died: Option<Text>) -> Self {
+    pub fn new(hardware: H, flash: F, screen: S, died: Option<Text>) -> Self {
         IceBoard {
             hardware,
+            storage: Storage::new(flash),
+            screen,
             died,
             leaving: None,
         }
     }
 }
 
-impl<H: Hardware> Board for IceBoard<H> {
+impl<H: Hardware, F: Flash, S: Screen> Board for IceBoard<H, F, S> {
     fn name(&self) -> &str {
         H::NAME
     }
 
     fn part(&self) -> &str {
-        "iCE40UP5K"
+        annulus_contract::ice40::UP5K
     }
 
     fn micros(&mut self) -> u64 {
@@ -84,20 +90,29 @@ impl<H: Hardware> Board for IceBoard<H> {
         configuration::end(&mut self.hardware)
     }
 
-    fn stored(&self, _: Object) -> Option<(Digest, &[u8])> {
-        None
+    fn stored(&self, object: Object) -> Option<(Digest, &[u8])> {
+        self.storage.stored(object)
     }
 
-    fn begin_storing(&mut self, object: Object, _: Digest) -> Result<(), Fault> {
-        Err(Fault::NoStorage(object))
+    fn begin_storing(&mut self, object: Object, digest: Digest) -> Result<(), Fault> {
+        self.storage.begin(object, digest)
     }
 
-    fn store(&mut self, _: &[u8]) -> Result<(), Fault> {
-        Err(Fault::Storage)
+    fn store(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.storage.write(bytes)
     }
 
     fn end_storing(&mut self) -> Result<(), Fault> {
-        Err(Fault::Storage)
+        self.storage.end()
+    }
+
+    fn forget(&mut self, object: Object) -> Result<(), Fault> {
+        self.storage.forget(object);
+        Ok(())
+    }
+
+    fn write(&mut self, text: &[u8], tokens_per_second: u32) {
+        self.screen.write(text, tokens_per_second);
     }
 
     fn reboot(&mut self, how: Reboot) {

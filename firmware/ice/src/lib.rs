@@ -1,18 +1,24 @@
 //! What the pico-ice boards share: an iCE40UP5K beside a microcontroller with USB.
 //!
-//! A board's own crate brings its pins and peripherals as [`Hardware`]; [`IceBoard`] makes a
-//! board of them, [`UsbPort`] the port to the host, and [`Obituary`] keeps what a panic said
-//! until a host asks.
+//! A board's own crate brings its pins and peripherals as [`Parts`], and [`run`] does the rest.
+//! [`last_words`] keeps what a panic said until a host asks.
 
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod board;
 mod configuration;
+mod main_loop;
 mod obituary;
+#[allow(unsafe_code, reason = "the boot ROM's functions, and flash as memory")]
+mod rom;
+mod screen;
+mod storage;
 mod usb;
 
-pub use board::IceBoard;
 pub use configuration::{Hardware, Line};
+pub use main_loop::{run, Parts};
 pub use obituary::{Obituary, Text};
-pub use usb::UsbPort;
+pub use rom::RomFlash;
+pub use screen::{Oled, Screen};
+pub use storage::{Flash, Storage};

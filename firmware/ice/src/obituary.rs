@@ -53,6 +53,40 @@ impl Obituary {
     }
 }
 
+/// Makes a program keep what it died of, for its next life: a place in memory, `obituary()`, that is
+/// not cleared, and the handlers of panics and of what no program can go on after, which write
+/// there and call the given function.
+#[macro_export]
+macro_rules! last_words {
+    ($reset:path) => {
+        #[link_section = ".uninit.OBITUARY"]
+        static mut OBITUARY: ::core::mem::MaybeUninit<$crate::Obituary> =
+            ::core::mem::MaybeUninit::uninit();
+
+        /// The place for last words.
+        fn obituary() -> &'static mut $crate::Obituary {
+            // Safety: every pattern of bits is a value of it; and it is used at the very
+            // beginning and at the very end of a life, with nothing after that, so that no two
+            // references meet.
+            unsafe { (*(&raw mut OBITUARY)).assume_init_mut() }
+        }
+
+        /// A panic is told to the next host that says hello.
+        #[panic_handler]
+        fn panic(info: &::core::panic::PanicInfo) -> ! {
+            obituary().write(info);
+            $reset()
+        }
+
+        /// So is what no program can go on after.
+        #[::cortex_m_rt::exception]
+        unsafe fn HardFault(frame: &::cortex_m_rt::ExceptionFrame) -> ! {
+            obituary().write(format_args!("hard fault at {:#010x}", frame.pc()));
+            $reset()
+        }
+    };
+}
+
 /// Keeps what fits.
 struct Cut(Text);
 

@@ -11,7 +11,7 @@ use usbd_serial::{SerialPort, USB_CLASS_CDC};
 const POWER: usize = 250;
 
 /// A serial port on a USB device of its own.
-pub struct UsbPort<'a, B: UsbBus> {
+pub(crate) struct UsbPort<'a, B: UsbBus> {
     device: UsbDevice<'a, B>,
     serial: SerialPort<'a, B>,
 }

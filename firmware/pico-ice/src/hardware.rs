@@ -1,9 +1,12 @@
 //! The RP2040's pins and peripherals, as they are wired on the pico-ice.
 
 use annulus_contract::wire::Reboot;
-use annulus_firmware_ice::{Hardware, Line, Text};
+use annulus_firmware_ice::{Hardware, Line, Oled, Parts, RomFlash, Screen, Text};
+
 use embedded_hal::digital::{InputPin, OutputPin};
 use embedded_hal::spi::MODE_0;
+use embedded_hal_bus::spi::{ExclusiveDevice, NoDelay};
+use rp2040_boot2::BOOT_LOADER_W25Q080;
 use rp2040_hal::clocks::{init_clocks_and_plls, Clock};
 use rp2040_hal::fugit::{ExtU32, HertzU32};
 use rp2040_hal::gpio::bank0::*;
@@ -12,9 +15,10 @@ use rp2040_hal::gpio::{
     PinState, Pins, PullNone, ValidFunction,
 };
 use rp2040_hal::pac;
+use rp2040_hal::rom_data;
 use rp2040_hal::spi::{Enabled, Spi};
 use rp2040_hal::usb::UsbBus;
-use rp2040_hal::{Sio, Timer, Watchdog};
+use rp2040_hal::{Sio, Timer, Watchdog, I2C};
 use usb_device::bus::UsbBusAllocator;
 
 /// The crystal.
@@ -25,25 +29,20 @@ const FPGA_CLOCK: HertzU32 = HertzU32::kHz(31_250);
 /// its answer is three of them and the wires behind: 125 MHz / 18 leaves the answer 35 ns, where
 /// the next faster divider would leave 16. The port rounds down to what its divider can do.
 const LINK_CLOCK: HertzU32 = HertzU32::MHz(7);
+/// The display's wires.
+const SCREEN_CLOCK: HertzU32 = HertzU32::kHz(400);
 /// How long a turn of the loop may take.
 const WATCHDOG_MILLIS: u32 = 4_000;
 
 type Output<P> = Pin<P, FunctionSioOutput, PullNone>;
 type SpiPin<P> = Pin<P, FunctionSpi, PullNone>;
 
-/// The port to the core: its output, input and clock.
-pub type Link = Spi<Enabled, pac::SPI0, (SpiPin<Gpio7>, SpiPin<Gpio4>, SpiPin<Gpio6>), 8>;
-
-/// Everything that the firmware uses.
-pub struct Peripherals {
-    pub hardware: PicoIce,
-    pub spi: Link,
-    /// Chip select of the link, active low.
-    pub select: Output<Gpio5>,
-    pub usb: UsbBusAllocator<UsbBus>,
-    /// What the last life died of, if the watchdog ended it.
-    pub hanged: Option<Text>,
-}
+/// The port to the core: output, input and clock, and chip select, active low.
+type Link = ExclusiveDevice<
+    Spi<Enabled, pac::SPI0, (SpiPin<Gpio7>, SpiPin<Gpio4>, SpiPin<Gpio6>), 8>,
+    Output<Gpio5>,
+    NoDelay,
+>;
 
 /// The pins and peripherals that are not the link to the core or the host.
 pub struct PicoIce {
@@ -61,82 +60,115 @@ pub struct PicoIce {
     _fpga_clock: Pin<Gpio24, FunctionClock, PullNone>,
 }
 
-impl Peripherals {
-    /// Starts clocks, pins, the link and the USB.
-    pub fn new(mut pac: pac::Peripherals) -> Self {
-        let hanged = pac
-            .WATCHDOG
-            .reason()
-            .read()
-            .timer()
-            .bit_is_set()
-            .then(|| Text::try_from("the watchdog ended a turn of the loop that took too long"))
-            .and_then(Result::ok);
-        let mut watchdog = Watchdog::new(pac.WATCHDOG);
-        let Ok(mut clocks) = init_clocks_and_plls(
-            CRYSTAL.to_Hz(),
-            pac.XOSC,
-            pac.CLOCKS,
-            pac.PLL_SYS,
-            pac.PLL_USB,
-            &mut pac.RESETS,
-            &mut watchdog,
-        ) else {
-            unreachable!("the frequencies are constants");
-        };
-        let Ok(()) = clocks
-            .gpio_output2_clock
-            .configure_clock(&clocks.system_clock, FPGA_CLOCK)
-        else {
-            unreachable!("the frequency is a whole part of the system clock's");
-        };
-        let timer = Timer::new(pac.TIMER, &mut pac.RESETS, &clocks);
-        let sio = Sio::new(pac.SIO);
-        let pins = Pins::new(
-            pac.IO_BANK0,
-            pac.PADS_BANK0,
-            sio.gpio_bank0,
-            &mut pac.RESETS,
-        );
+/// Starts clocks, pins, the link and the USB.
+pub fn parts(mut pac: pac::Peripherals) -> Parts<PicoIce, impl Screen, Link, UsbBus> {
+    let hanged = pac
+        .WATCHDOG
+        .reason()
+        .read()
+        .timer()
+        .bit_is_set()
+        .then(|| Text::try_from("the watchdog ended a turn of the loop that took too long"))
+        .and_then(Result::ok);
+    let mut watchdog = Watchdog::new(pac.WATCHDOG);
+    let Ok(mut clocks) = init_clocks_and_plls(
+        CRYSTAL.to_Hz(),
+        pac.XOSC,
+        pac.CLOCKS,
+        pac.PLL_SYS,
+        pac.PLL_USB,
+        &mut pac.RESETS,
+        &mut watchdog,
+    ) else {
+        unreachable!("the frequencies are constants");
+    };
+    let Ok(()) = clocks
+        .gpio_output2_clock
+        .configure_clock(&clocks.system_clock, FPGA_CLOCK)
+    else {
+        unreachable!("the frequency is a whole part of the system clock's");
+    };
+    let timer = Timer::new(pac.TIMER, &mut pac.RESETS, &clocks);
+    let sio = Sio::new(pac.SIO);
+    let pins = Pins::new(
+        pac.IO_BANK0,
+        pac.PADS_BANK0,
+        sio.gpio_bank0,
+        &mut pac.RESETS,
+    );
 
-        let wires = (
-            pins.gpio7.reconfigure(),
-            pins.gpio4.reconfigure(),
-            pins.gpio6.reconfigure(),
-        );
-        let spi = Spi::<_, _, _, 8>::new(pac.SPI0, wires).init(
-            &mut pac.RESETS,
-            clocks.peripheral_clock.freq(),
-            LINK_CLOCK,
-            MODE_0,
-        );
-        let usb = UsbBusAllocator::new(UsbBus::new(
-            pac.USBCTRL_REGS,
-            pac.USBCTRL_DPRAM,
-            clocks.usb_clock,
-            true,
-            &mut pac.RESETS,
-        ));
-        watchdog.start(WATCHDOG_MILLIS.millis());
-        Peripherals {
-            hardware: PicoIce {
-                timer,
-                watchdog,
-                data: high(pins.gpio8),
-                select: high(pins.gpio9),
-                clock: high(pins.gpio10),
-                reset: high(pins.gpio27),
-                done: pins.gpio26.reconfigure(),
-                green: high(pins.gpio12),
-                red: high(pins.gpio13),
-                blue: high(pins.gpio15),
-                _fpga_clock: pins.gpio24.reconfigure(),
-            },
-            spi,
-            select: high(pins.gpio5),
-            usb,
-            hanged,
-        }
+    let wires = (
+        pins.gpio7.reconfigure(),
+        pins.gpio4.reconfigure(),
+        pins.gpio6.reconfigure(),
+    );
+    let spi = Spi::<_, _, _, 8>::new(pac.SPI0, wires).init(
+        &mut pac.RESETS,
+        clocks.peripheral_clock.freq(),
+        LINK_CLOCK,
+        MODE_0,
+    );
+    let Ok(link) = ExclusiveDevice::new_no_delay(spi, high(pins.gpio5));
+    let screen = Oled::new(I2C::i2c0(
+        pac.I2C0,
+        pins.gpio0.reconfigure(),
+        pins.gpio1.reconfigure(),
+        SCREEN_CLOCK,
+        &mut pac.RESETS,
+        &clocks.system_clock,
+    ));
+    let usb = UsbBusAllocator::new(UsbBus::new(
+        pac.USBCTRL_REGS,
+        pac.USBCTRL_DPRAM,
+        clocks.usb_clock,
+        true,
+        &mut pac.RESETS,
+    ));
+    watchdog.start(WATCHDOG_MILLIS.millis());
+    Parts {
+        hardware: PicoIce {
+            timer,
+            watchdog,
+            data: high(pins.gpio8),
+            select: high(pins.gpio9),
+            clock: high(pins.gpio10),
+            reset: high(pins.gpio27),
+            done: pins.gpio26.reconfigure(),
+            green: high(pins.gpio12),
+            red: high(pins.gpio13),
+            blue: high(pins.gpio15),
+            _fpga_clock: pins.gpio24.reconfigure(),
+        },
+        flash: rom_flash(),
+        screen,
+        link,
+        usb,
+        hanged,
+    }
+}
+
+/// The boot ROM's way to write flash.
+fn rom_flash() -> RomFlash {
+    RomFlash {
+        connect: rom_data::connect_internal_flash::ptr(),
+        exit_xip: rom_data::flash_exit_xip::ptr(),
+        erase: rom_data::flash_range_erase::ptr(),
+        program: rom_data::flash_range_program::ptr(),
+        flush_cache: rom_data::flash_flush_cache::ptr(),
+        enter_xip: second_stage(),
+    }
+}
+
+/// A copy of the second boot stage in RAM: it makes the flash readable as fast as it was before. The
+/// ROM's own function would leave it slow.
+fn second_stage() -> unsafe extern "C" fn() {
+    static mut STAGE: [u32; 64] = [0; 64];
+    // Safety: it is written here, once, before anyone calls it. The stage runs wherever it lies, and
+    // returns to whoever calls it; the lowest bit of its address says that it is Thumb code.
+    unsafe {
+        let stage = (&raw mut STAGE).cast::<u8>();
+        stage.copy_from_nonoverlapping(BOOT_LOADER_W25Q080.as_ptr(), 256);
+        core::mem::transmute::<*mut u8, unsafe extern "C" fn()>(stage.add(1))
     }
 }
 

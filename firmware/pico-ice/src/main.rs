@@ -5,13 +5,7 @@
 
 mod hardware;
 
-use annulus_firmware_core::{Dispatcher, SpiWire};
-use annulus_firmware_ice::{IceBoard, Obituary, UsbPort};
-use core::mem::MaybeUninit;
-use core::panic::PanicInfo;
-use cortex_m_rt::{exception, ExceptionFrame};
-use embedded_hal_bus::spi::ExclusiveDevice;
-use hardware::Peripherals;
+use annulus_firmware_ice::run;
 use rp2040_hal as hal;
 
 /// What the boot ROM loads first, to reach the rest of flash.
@@ -19,16 +13,7 @@ use rp2040_hal as hal;
 #[used]
 static BOOT2_FIRMWARE: [u8; 256] = rp2040_boot2::BOOT_LOADER_W25Q080;
 
-/// What the firmware died of the last time.
-#[link_section = ".uninit.OBITUARY"]
-static mut OBITUARY: MaybeUninit<Obituary> = MaybeUninit::uninit();
-
-/// The place for last words.
-fn obituary() -> &'static mut Obituary {
-    // Safety: every pattern of bits is a value of it; and it is used at the very beginning and
-    // at the very end of a life, with nothing after that, so that no two references meet.
-    unsafe { (*(&raw mut OBITUARY)).assume_init_mut() }
-}
+annulus_firmware_ice::last_words!(hal::reset);
 
 #[hal::entry]
 fn main() -> ! {
@@ -36,34 +21,5 @@ fn main() -> ! {
     let Some(pac) = hal::pac::Peripherals::take() else {
         unreachable!("main runs once");
     };
-    let Peripherals {
-        hardware,
-        spi,
-        select,
-        usb,
-        hanged,
-    } = Peripherals::new(pac);
-    let died = died.or(hanged);
-    let Ok(core) = ExclusiveDevice::new_no_delay(spi, select);
-    let Ok(mut port) = UsbPort::new(&usb, "Annulus pico-ice") else {
-        unreachable!("the description is a constant");
-    };
-    let mut dispatcher = Dispatcher::new(IceBoard::new(hardware, died), SpiWire(core));
-    loop {
-        dispatcher.poll(&mut port);
-    }
-}
-
-/// A panic is told to the next host that says hello.
-#[panic_handler]
-fn panic(info: &PanicInfo) -> ! {
-    obituary().write(info);
-    hal::reset()
-}
-
-/// So is what no program can go on after.
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    obituary().write(format_args!("hard fault at {:#010x}", frame.pc()));
-    hal::reset()
+    run(hardware::parts(pac), died)
 }

@@ -5,10 +5,11 @@
 //! port, and are taken from it while a bitstream is sent.
 
 use annulus_contract::wire::Reboot;
-use annulus_firmware_ice::{Hardware, Line, Text};
+use annulus_firmware_ice::{Hardware, Line, Parts, RomFlash, Text};
 use core::convert::Infallible;
 use embedded_hal::digital::{ErrorType, InputPin, OutputPin};
 use embedded_hal::spi::MODE_0;
+use embedded_hal_bus::spi::{ExclusiveDevice, NoDelay};
 use rp235x_hal::clocks::{init_clocks_and_plls, Clock};
 use rp235x_hal::fugit::{ExtU32, HertzU32};
 use rp235x_hal::gpio::bank0::*;
@@ -18,6 +19,7 @@ use rp235x_hal::gpio::{
 };
 use rp235x_hal::pac;
 use rp235x_hal::reboot::{reboot, RebootArch, RebootKind};
+use rp235x_hal::rom_data;
 use rp235x_hal::spi::{Enabled, Spi};
 use rp235x_hal::timer::CopyableTimer0;
 use rp235x_hal::usb::UsbBus;
@@ -41,19 +43,12 @@ const CLOCK: u32 = 6;
 type Output<P> = Pin<P, FunctionSioOutput, PullNone>;
 type SpiPin<P> = Pin<P, FunctionSpi, PullNone>;
 
-/// The port to the core: its output, input and clock.
-pub type Link = Spi<Enabled, pac::SPI0, (SpiPin<Gpio7>, SpiPin<Gpio4>, SpiPin<Gpio6>), 8>;
-
-/// Everything that the firmware uses.
-pub struct Peripherals {
-    pub hardware: Pico2Ice,
-    pub spi: Link,
-    /// Chip select of the link, active low.
-    pub select: Select,
-    pub usb: UsbBusAllocator<UsbBus>,
-    /// What the last life died of, if the watchdog ended it.
-    pub hanged: Option<Text>,
-}
+/// The port to the core: output, input and clock, and chip select, active low.
+type Link = ExclusiveDevice<
+    Spi<Enabled, pac::SPI0, (SpiPin<Gpio7>, SpiPin<Gpio4>, SpiPin<Gpio6>), 8>,
+    Select,
+    NoDelay,
+>;
 
 /// The pins and peripherals that are not the link to the core or the host.
 pub struct Pico2Ice {
@@ -101,80 +96,92 @@ impl OutputPin for Select {
     }
 }
 
-impl Peripherals {
-    /// Starts clocks, pins, the link and the USB.
-    pub fn new(mut pac: pac::Peripherals) -> Self {
-        let hanged = pac
-            .WATCHDOG
-            .reason()
-            .read()
-            .timer()
-            .bit_is_set()
-            .then(|| Text::try_from("the watchdog ended a turn of the loop that took too long"))
-            .and_then(Result::ok);
-        let mut watchdog = Watchdog::new(pac.WATCHDOG);
-        let Ok(mut clocks) = init_clocks_and_plls(
-            CRYSTAL.to_Hz(),
-            pac.XOSC,
-            pac.CLOCKS,
-            pac.PLL_SYS,
-            pac.PLL_USB,
-            &mut pac.RESETS,
-            &mut watchdog,
-        ) else {
-            unreachable!("the frequencies are constants");
-        };
-        let Ok(()) = clocks
-            .gpio_output0_clock
-            .configure_clock(&clocks.system_clock, FPGA_CLOCK)
-        else {
-            unreachable!("the frequency is a whole part of the system clock's");
-        };
-        let timer = Timer::new_timer0(pac.TIMER0, &mut pac.RESETS, &clocks);
-        let sio = Sio::new(pac.SIO);
-        let pins = Pins::new(
-            pac.IO_BANK0,
-            pac.PADS_BANK0,
-            sio.gpio_bank0,
-            &mut pac.RESETS,
-        );
+/// Starts clocks, pins, the link and the USB.
+pub fn parts(mut pac: pac::Peripherals) -> Parts<Pico2Ice, (), Link, UsbBus> {
+    let hanged = pac
+        .WATCHDOG
+        .reason()
+        .read()
+        .timer()
+        .bit_is_set()
+        .then(|| Text::try_from("the watchdog ended a turn of the loop that took too long"))
+        .and_then(Result::ok);
+    let mut watchdog = Watchdog::new(pac.WATCHDOG);
+    let Ok(mut clocks) = init_clocks_and_plls(
+        CRYSTAL.to_Hz(),
+        pac.XOSC,
+        pac.CLOCKS,
+        pac.PLL_SYS,
+        pac.PLL_USB,
+        &mut pac.RESETS,
+        &mut watchdog,
+    ) else {
+        unreachable!("the frequencies are constants");
+    };
+    let Ok(()) = clocks
+        .gpio_output0_clock
+        .configure_clock(&clocks.system_clock, FPGA_CLOCK)
+    else {
+        unreachable!("the frequency is a whole part of the system clock's");
+    };
+    let timer = Timer::new_timer0(pac.TIMER0, &mut pac.RESETS, &clocks);
+    let sio = Sio::new(pac.SIO);
+    let pins = Pins::new(
+        pac.IO_BANK0,
+        pac.PADS_BANK0,
+        sio.gpio_bank0,
+        &mut pac.RESETS,
+    );
 
-        let wires = (
-            pins.gpio7.reconfigure(),
-            pins.gpio4.reconfigure(),
-            pins.gpio6.reconfigure(),
-        );
-        let spi = Spi::<_, _, _, 8>::new(pac.SPI0, wires).init(
-            &mut pac.RESETS,
-            clocks.peripheral_clock.freq(),
-            LINK_CLOCK,
-            MODE_0,
-        );
-        let usb = UsbBusAllocator::new(UsbBus::new(
-            pac.USB,
-            pac.USB_DPRAM,
-            clocks.usb_clock,
-            true,
-            &mut pac.RESETS,
-        ));
-        watchdog.start(WATCHDOG_MILLIS.millis());
-        Peripherals {
-            hardware: Pico2Ice {
-                timer,
-                watchdog,
-                reset: high(pins.gpio31),
-                done: pins.gpio40.reconfigure(),
-                green: high(pins.gpio0),
-                red: high(pins.gpio1),
-                blue: high(pins.gpio9),
-                _select: high(pins.gpio5),
-                _fpga_clock: pins.gpio21.reconfigure(),
-            },
-            spi,
-            select: Select,
-            usb,
-            hanged,
-        }
+    let wires = (
+        pins.gpio7.reconfigure(),
+        pins.gpio4.reconfigure(),
+        pins.gpio6.reconfigure(),
+    );
+    let spi = Spi::<_, _, _, 8>::new(pac.SPI0, wires).init(
+        &mut pac.RESETS,
+        clocks.peripheral_clock.freq(),
+        LINK_CLOCK,
+        MODE_0,
+    );
+    let Ok(link) = ExclusiveDevice::new_no_delay(spi, Select);
+    let usb = UsbBusAllocator::new(UsbBus::new(
+        pac.USB,
+        pac.USB_DPRAM,
+        clocks.usb_clock,
+        true,
+        &mut pac.RESETS,
+    ));
+    watchdog.start(WATCHDOG_MILLIS.millis());
+    Parts {
+        hardware: Pico2Ice {
+            timer,
+            watchdog,
+            reset: high(pins.gpio31),
+            done: pins.gpio40.reconfigure(),
+            green: high(pins.gpio0),
+            red: high(pins.gpio1),
+            blue: high(pins.gpio9),
+            _select: high(pins.gpio5),
+            _fpga_clock: pins.gpio21.reconfigure(),
+        },
+        flash: rom_flash(),
+        screen: (),
+        link,
+        usb,
+        hanged,
+    }
+}
+
+/// The boot ROM's way to write flash.
+fn rom_flash() -> RomFlash {
+    RomFlash {
+        connect: rom_data::connect_internal_flash::ptr(),
+        exit_xip: rom_data::flash_exit_xip::ptr(),
+        erase: rom_data::flash_range_erase::ptr(),
+        program: rom_data::flash_range_program::ptr(),
+        flush_cache: rom_data::flash_flush_cache::ptr(),
+        enter_xip: rom_data::flash_enter_cmd_xip::ptr(),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use annulus_runtime::cores;
 use annulus_runtime::sampling::Sampling;
+use annulus_runtime::serial::ULX3S;
+use annulus_runtime::twin;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -56,7 +58,7 @@ pub enum Command {
     Verilog(VerilogArgs),
     /// Run the self-test that an image holds
     Selftest(SelftestArgs),
-    /// Switch on the digital twin of a pico-ice, and keep it on until interrupted
+    /// Switch on the digital twin of a board, and keep it on until interrupted
     Twin(TwinArgs),
     /// Download a model or a text from its public home, with checksums
     Fetch(FetchArgs),
@@ -123,13 +125,15 @@ pub struct DevicesArgs {
 #[derive(Args)]
 #[command(after_help = "\
 A bitstream is looked into first: one for another part is refused. Afterwards the board says which
-core it has found in it. With --store it stays in the board's flash, and so does an image: a board
-that has both writes text without a host.
+core it has found in it. With --store it stays in the board's flash, and so do an image and how it is
+to write: a board that has all of it writes text when it is switched on, without a host.
 
 Examples:
   annulus flash --firmware annulus-pico-ice.uf2          to the boot drive that is mounted
+  annulus flash --firmware annulus-pico-ice.uf2 --probe  through a debug probe
   annulus flash --bitstream pico-ice.bin                 into the FPGA, over the board's firmware
-  annulus flash --bitstream pico-ice.bin --store --model names
+  annulus flash --bitstream pico-ice.bin --store --model names --temperature 0.8
+  annulus flash --erase                                  it waits for a host again
   annulus flash --bitstream ulx3s.bit --board ulx3s      with openFPGALoader")]
 pub struct FlashArgs {
     /// Firmware of the microcontroller: UF2, or the ELF that cargo built
@@ -138,6 +142,10 @@ pub struct FlashArgs {
     /// Where firmware goes: a boot drive, or a .uf2 file [default: the boot drive that is mounted]
     #[arg(long, value_name = "PATH", requires = "firmware")]
     pub to: Option<PathBuf>,
+    /// Program firmware through a debug probe: the only one that is plugged in, or the one named
+    /// (VENDOR:PRODUCT[:SERIAL])
+    #[arg(long, value_name = "PROBE", num_args = 0..=1, default_missing_value = "", requires = "firmware", conflicts_with = "to")]
+    pub probe: Option<String>,
     /// Microcontroller that an ELF is for
     #[arg(long, value_name = "NAME", default_value = "rp2040", value_parser = ["rp2040", "rp2350"], requires = "firmware")]
     pub mcu: String,
@@ -153,6 +161,12 @@ pub struct FlashArgs {
     /// Keep bitstream and image in the board's flash
     #[arg(long)]
     pub store: bool,
+    /// How the model writes without a host
+    #[command(flatten)]
+    pub stream: StreamArgs,
+    /// Empty the board's flash of what it keeps
+    #[arg(long, conflicts_with_all = ["store", "firmware"])]
+    pub erase: bool,
     /// The board [default: the one that answers on the port]
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(cores::boards()))]
     pub board: Option<String>,
@@ -520,16 +534,20 @@ pub struct SelftestArgs {
 /// Options of `twin`.
 #[derive(Args)]
 #[command(after_help = "\
-Prints the path of a serial port with a board on it: the firmware that is flashed, in an emulated
-RP2040, wired to the core's own Verilog. Its FPGA waits for a bitstream.
+Prints the path of a serial port with a board on it. pico-ice: the firmware that is flashed, in an
+emulated RP2040, wired to the core's own Verilog; its FPGA waits for a bitstream. ulx3s: the core's
+own Verilog behind its UART, for --board ulx3s.
 
 Example:
   annulus twin &
   annulus generate --model names --port /tmp/annulus-twin-XXXXXX/ttyACM0")]
 pub struct TwinArgs {
     /// The microcontroller's firmware, an ELF file [default: what `./x firmware` has built]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "board")]
     pub firmware: Option<PathBuf>,
+    /// Which board
+    #[arg(long, value_name = "NAME", default_value = twin::BOARD, value_parser = [twin::BOARD, ULX3S])]
+    pub board: String,
 }
 
 /// Options of `fetch`.

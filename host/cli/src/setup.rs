@@ -2,9 +2,10 @@
 
 use crate::args::{CoreArgs, ModelArgs, PortArgs, StreamArgs};
 use crate::output::{say, Failure};
-use annulus_runtime::backend::{self, Backend, Kind};
+use annulus_runtime::backend::{self, Backend, BackendError, Kind};
 use annulus_runtime::generate::prompt_tokens;
 use annulus_runtime::models::{self, Opened};
+use annulus_runtime::serial::ULX3S;
 use annulus_runtime::{cores, feature, twin, CoreShape, Image, Rotation};
 use std::path::Path;
 
@@ -18,6 +19,8 @@ pub struct Setup {
     pub image: Image,
     /// The board that was asked what its core is.
     board: Option<Box<dyn Backend>>,
+    /// The board is a ULX3S.
+    ulx3s: bool,
 }
 
 impl Setup {
@@ -34,8 +37,7 @@ impl Setup {
         let bounded = kinds.iter().any(|kind| kind.has_core());
         let default = opened.default_core(bounded);
         let board = if kinds.contains(&Kind::Serial) {
-            let board = backend::open(Kind::Serial, &default, None, port);
-            Some(board.map_err(Failure::new)?)
+            Some(plugged_in(&args.core, port).map_err(Failure::new)?)
         } else {
             None
         };
@@ -57,6 +59,7 @@ impl Setup {
             core,
             image,
             board,
+            ulx3s: args.core.board.as_deref() == Some(ULX3S),
         })
     }
 
@@ -69,6 +72,10 @@ impl Setup {
         let board = self.board.take_if(|board| board.kind() == kind);
         let mut backend = match board.filter(|_| trace.is_none()) {
             Some(board) => board,
+            None if kind == Kind::Twin && self.ulx3s => {
+                let twin = twin::start_ulx3s().and_then(twin::connect_ulx3s);
+                Box::new(twin.map_err(Failure::new)?)
+            }
             None => backend::open(kind, &self.core, trace, None).map_err(Failure::new)?,
         };
         backend.load(&self.image).map_err(Failure::new)?;
@@ -79,6 +86,15 @@ impl Setup {
     pub fn prompt(&self, args: &StreamArgs) -> Result<Vec<u32>, Failure> {
         prompt_tokens(&self.image, args.prompt.as_encoded_bytes()).map_err(Failure::new)
     }
+}
+
+/// The board on this port: one with our firmware, or the core of a ULX3S, which has none.
+fn plugged_in(core: &CoreArgs, port: Option<&str>) -> Result<Box<dyn Backend>, BackendError> {
+    Ok(if core.board.as_deref() == Some(ULX3S) {
+        Box::new(backend::on_ulx3s(port)?)
+    } else {
+        Box::new(backend::on_port(port)?)
+    })
 }
 
 /// The backend of this name, and why it is that one where `auto` chose it.

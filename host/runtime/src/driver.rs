@@ -180,7 +180,8 @@ where
     /// # Errors
     /// If the link fails.
     pub fn set_sampler(&mut self, sampler: Option<Gumbel>) -> Result<(), B> {
-        Ok(self.core.set_sampler(sampler)?)
+        let (it, key) = sampler.map_or_else(Default::default, |gumbel| (gumbel.it, gumbel.key));
+        Ok(self.core.set_sampler(it, key)?)
     }
 
     /// The tokens that end a run, and that restart position and ring, when chosen.

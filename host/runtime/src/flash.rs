@@ -3,6 +3,8 @@
 pub mod bitstream;
 pub mod drive;
 pub mod elf;
+#[cfg(feature = "probe")]
+pub mod probe;
 pub mod uf2;
 
 use bitstream::{Bitstream, BitstreamError};

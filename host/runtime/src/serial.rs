@@ -5,13 +5,17 @@ mod client;
 mod devices;
 mod flow;
 mod line;
+mod local;
 mod reply;
+mod uart;
 
 pub use bus::WireBus;
 pub use client::Client;
 pub use devices::{board, devices, list, Device};
 pub use line::{open, Line, PortLine};
+pub use local::{Breakage, LocalLine};
 pub use reply::{Greeting, Reply};
+pub use uart::{ulx3s, ulx3s_line, PortStream, UartLine, ULX3S};
 
 pub use annulus_contract::wire::{Object, Place, Reboot, Request};
 
@@ -77,6 +81,9 @@ pub enum SerialError {
     /// No port carries a board.
     #[error("no Annulus board is plugged in: `annulus devices` shows which serial ports there are, and --port names one")]
     NoBoard,
+    /// No port carries a ULX3S.
+    #[error("no ULX3S is plugged in: `annulus devices` shows which serial ports there are, and --port names one")]
+    NoUlx3s,
     /// Several do.
     #[error("several boards are plugged in: name one with --port ({0})")]
     Several(String),

@@ -1,40 +1,40 @@
-//! The digital twin as a board on a serial port: switched on, and its FPGA configured.
+//! The digital twins as boards on serial ports: switched on, and their FPGAs configured.
 
 use crate::backend::{BackendError, Board, Kind};
 use crate::flash::elf;
-use crate::serial::{open, Client, Line, PortLine};
+use crate::serial::{self, open, Client, Line, PortLine, UartLine, ULX3S};
 use annulus_contract::shape::{self, CoreShape};
 use annulus_contract::wire::{Fault, Object, Place};
 use annulus_sim::progress;
-use annulus_sim::twin::{blank_bitstream, find_firmware, Twin, TwinError};
+use annulus_sim::twin::{blank_bitstream, find_firmware, Twin, TwinError, UartTwin};
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// The board that there is a twin of.
+/// The board whose twin has a microcontroller, and is meant where none is named.
 pub const BOARD: &str = "pico-ice";
 /// Bytes of its microcontroller's flash.
 const FLASH_SIZE: usize = 4 << 20;
 
-/// The core that these backends have, if the twin is among them: there is one only.
+/// The core that these backends have, if the twin is among them and no board is named.
 pub fn core(kinds: &[Kind]) -> Option<CoreShape> {
     shape::of_board(BOARD).filter(|_| kinds.contains(&Kind::Twin))
 }
 
-/// A twin's serial port. The board is switched off with it.
-pub struct TwinLine {
-    line: PortLine,
-    twin: Twin,
+/// The line to a twin. The board is switched off with it.
+pub struct TwinLine<L, T> {
+    line: L,
+    twin: T,
 }
 
-impl TwinLine {
+impl<L, T> TwinLine<L, T> {
     /// The board at the other end.
-    pub fn twin(&self) -> &Twin {
+    pub fn twin(&self) -> &T {
         &self.twin
     }
 }
 
-impl Line for TwinLine {
+impl<L: Line, T> Line for TwinLine<L, T> {
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.line.send(bytes)
     }
@@ -50,22 +50,34 @@ impl Line for TwinLine {
 /// # Errors
 /// If a tool or the firmware is missing, or it does not come up.
 pub fn start(firmware: Option<&Path>) -> Result<Twin, BackendError> {
-    let flash = match firmware {
-        Some(path) => flash_of(path)?,
-        None => flash_of(&find_firmware()?)?,
-    };
+    start_with(&flash_of(firmware)?, true)
+}
+
+/// The same with this at the beginning of its flash, and a display or none.
+///
+/// # Errors
+/// As for [`start`].
+pub fn start_with(flash: &[u8], screen: bool) -> Result<Twin, BackendError> {
     let Some(core) = core(&[Kind::Twin]) else {
         unreachable!("a preset");
     };
     let name = format!("core of the {BOARD}");
-    let twin = Twin::start(&flash, &core, &mut progress::on_terminal(&name))?;
+    let twin = Twin::start(flash, screen, &core, &mut progress::on_terminal(&name))?;
     Ok(twin)
 }
 
-/// What an ELF file puts into flash, from its beginning on.
-fn flash_of(path: &Path) -> Result<Vec<u8>, TwinError> {
+/// What firmware puts into flash, from its beginning on: that of this ELF file, or what
+/// `./x firmware` has built.
+///
+/// # Errors
+/// If it is missing, or none.
+pub fn flash_of(firmware: Option<&Path>) -> Result<Vec<u8>, TwinError> {
+    let path = &match firmware {
+        Some(path) => path.to_owned(),
+        None => find_firmware()?,
+    };
     let wrong = |reason: String| TwinError::Firmware {
-        file: path.into(),
+        file: path.clone(),
         reason,
     };
     let file = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
@@ -87,7 +99,7 @@ fn flash_of(path: &Path) -> Result<Vec<u8>, TwinError> {
 ///
 /// # Errors
 /// If it does not answer, or no core does.
-pub fn connect(twin: Twin) -> Result<Board<TwinLine>, BackendError> {
+pub fn connect(twin: Twin) -> Result<Board<TwinLine<PortLine, Twin>>, BackendError> {
     let port = twin.port().to_string_lossy().into_owned();
     let line = open(&port)?;
     let mut client = Client::new(TwinLine { line, twin }, &port)?;
@@ -97,4 +109,26 @@ pub fn connect(twin: Twin) -> Result<Board<TwinLine>, BackendError> {
         client.greet()?;
     }
     Board::new(Kind::Twin, client)
+}
+
+/// Switch a twin of the ULX3S on. The core is built on first use, with its progress on the terminal.
+///
+/// # Errors
+/// If the core cannot be built, or there is no pseudo-terminal.
+pub fn start_ulx3s() -> Result<UartTwin, BackendError> {
+    let Some(core) = shape::of_board(ULX3S) else {
+        unreachable!("a preset");
+    };
+    let mut progress = progress::on_terminal("core of the ULX3S");
+    Ok(UartTwin::start(&core, &mut progress)?)
+}
+
+/// Drive the core of a twin of the ULX3S.
+///
+/// # Errors
+/// If it does not answer.
+pub fn connect_ulx3s(twin: UartTwin) -> Result<Board<TwinLine<UartLine, UartTwin>>, BackendError> {
+    let port = twin.port().to_string_lossy().into_owned();
+    let line = serial::ulx3s_line(&port)?;
+    Board::new(Kind::Twin, Client::new(TwinLine { line, twin }, &port)?)
 }

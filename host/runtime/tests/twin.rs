@@ -1,12 +1,14 @@
 //! The digital twin: the firmware that is flashed, in an emulated RP2040, wired to the core's
 //! Verilog, through the serial port that a user would open.
 
+use annulus_contract::flash::{Slot, PAGE};
 use annulus_contract::sample::Gumbel;
-use annulus_contract::wire::{Fault, Object, Place, Reboot, Request};
+use annulus_contract::wire::{Digest, Fault, Object, Place, Reboot, Request};
 use annulus_runtime::backend::{self, Backend, BackendError, Board, Choice, Kind};
 use annulus_runtime::lockstep::compare;
 use annulus_runtime::models;
 use annulus_runtime::sampling::Sampling;
+use annulus_runtime::script::script;
 use annulus_runtime::serial::{open, Client, Line, SerialError};
 use annulus_runtime::{twin, Image};
 use annulus_sim::twin::{blank_bitstream, Leds, Twin, TwinError};
@@ -22,7 +24,11 @@ const MAGENTA: [bool; 3] = [true, false, true];
 
 /// A board that is switched on; `None`, and it is said loudly, where a tool is missing.
 fn switched_on() -> Option<Twin> {
-    match twin::start(None) {
+    twin_or_loud(twin::start(None))
+}
+
+fn twin_or_loud(started: Result<Twin, BackendError>) -> Option<Twin> {
+    match started {
         Ok(twin) => Some(twin),
         Err(BackendError::Twin(
             why
@@ -62,6 +68,13 @@ fn lights(twin: &Twin, expected: [bool; 3]) {
     }
 }
 
+const SAMPLING: Sampling = Sampling {
+    temperature: 0.8,
+    seed: 1,
+    top_k: None,
+    top_p: None,
+};
+
 /// The shipped model for this board, and how it chooses.
 fn names() -> (Image, Gumbel) {
     let model = models::open(
@@ -72,13 +85,7 @@ fn names() -> (Image, Gumbel) {
     .unwrap();
     let core = twin::core(&[Kind::Twin]).unwrap();
     let image = model.image(&core, None, None).unwrap();
-    let sampling = Sampling {
-        temperature: 0.8,
-        seed: 1,
-        top_k: None,
-        top_p: None,
-    };
-    let gumbel = sampling.gumbel(&image).unwrap().unwrap();
+    let gumbel = SAMPLING.gumbel(&image).unwrap().unwrap();
     (image, gumbel)
 }
 
@@ -178,8 +185,51 @@ fn names_on_the_board_are_those_of_the_cpu_bit_for_bit() {
         tokens(&mut board, &image, gumbel, 40),
         expected(&image, gumbel, 40)
     );
-    // Where the time went, for who looks with --nocapture.
-    println!("{:?}", board.client().meters().unwrap());
+
+    // A stream that is saved in the middle goes on the same way, and so does one of another
+    // board's.
+    let start = image.special.restart.unwrap();
+    board.reset().unwrap();
+    tokens(&mut board, &image, gumbel, 7);
+    let saved = board.save().unwrap();
+    let goes_on = |board: &mut dyn Backend| {
+        let mut tokens = Vec::new();
+        let ran = board.run(3, 20, &mut |token| {
+            tokens.push(token);
+            ControlFlow::Continue(())
+        });
+        ran.unwrap();
+        tokens
+    };
+    let first = goes_on(&mut board);
+    board.reset().unwrap();
+    board.restore(&saved).unwrap();
+    assert_eq!(goes_on(&mut board), first);
+
+    // Where the time of a run goes; and the core never waits for its host.
+    board.reset().unwrap();
+    board.clear_counters().unwrap();
+    let before = board.client().meters().unwrap();
+    let count = 200;
+    tokens(&mut board, &image, gumbel, count);
+    let after = board.client().meters().unwrap();
+    let cycles = board.counters().unwrap().unwrap().cycles;
+    let micros = (after.micros - before.micros) as f64;
+    let share = |part: u64| 100.0 * part as f64 / micros;
+    let link = after.link_micros - before.link_micros;
+    let busy = after.busy_micros - before.busy_micros;
+    let held = after.held_micros - before.held_micros;
+    println!(
+        "{count} tokens in {micros} us of the board's time, {:.0} tokens/s: core {:.0}%, link {:.0}%, the \
+         rest of the firmware {:.0}%, waiting for credit {:.1}%",
+        count as f64 * 1e6 / micros,
+        // At 31.25 MHz.
+        share(cycles * 1000 / 31_250),
+        share(link),
+        share(busy - link),
+        share(held),
+    );
+    assert!(share(held) < 10.0, "{after:?}");
 
     // Token by token, with every logit.
     let core = twin::core(&[Kind::Twin]).unwrap();
@@ -192,7 +242,6 @@ fn names_on_the_board_are_those_of_the_cpu_bit_for_bit() {
         restart: image.special.restart,
     };
     let mut both: Vec<Box<dyn Backend>> = vec![cpu, Box::new(board)];
-    let start = image.special.restart.unwrap();
     let agreement = compare(&mut both, &[start], 12, choice, |_| ()).unwrap();
     assert_eq!(agreement.difference, None);
     assert_eq!(agreement.positions, 12);
@@ -325,6 +374,294 @@ fn hosts_and_plugs_that_go_in_mid_stream_are_come_back_from() {
     twin.replug().unwrap();
     drop(board);
     assert!(!twin.configured());
-    let client = session(&twin);
+    let mut client = session(&twin);
     assert_eq!(client.greeting().core, Err(Fault::NotConfigured));
+
+    // The plug again, in the middle of an upload.
+    configure(&mut client);
+    let bytes = image.to_bytes();
+    let mut pulled = false;
+    let loaded = client.upload(Object::Image, Place::Live, &bytes, |have| {
+        if have > bytes.len() / 2 && !std::mem::replace(&mut pulled, true) {
+            twin.replug().unwrap();
+        }
+    });
+    assert!(
+        matches!(loaded, Err(SerialError::Gone { .. })),
+        "{loaded:?}"
+    );
+    drop(client);
+    let mut client = session(&twin);
+    configure(&mut client);
+    let mut board = Board::new(Kind::Twin, client).unwrap();
+    board.load(&image).unwrap();
+    assert_eq!(tokens(&mut board, &image, gumbel, 12), wanted);
+}
+
+// ---- without a microcontroller -----------------------------------------------
+
+/// The core of a ULX3S over its UART, and this processor, with this model.
+fn equal_over_uart(path: &Path, window: Option<usize>, count: usize) {
+    let core = annulus_contract::shape::of_board("ulx3s").unwrap();
+    let model = models::open(path, None, annulus_runtime::Rotation::Hadamard).unwrap();
+    let image = model.image(&core, window, None).unwrap();
+    let gumbel = SAMPLING.gumbel(&image).unwrap();
+    let mut board = twin::connect_ulx3s(twin::start_ulx3s().unwrap()).unwrap();
+    assert_eq!(board.shape(), Some(&core));
+    assert_eq!(board.client().greeting().board, "ulx3s");
+    let start = Instant::now();
+    board.load(&image).unwrap();
+    println!("loaded in {:?}", start.elapsed());
+    board.self_test().unwrap();
+    let mut cpu = backend::open(Kind::Cpu, &core, None, None).unwrap();
+    cpu.load(&image).unwrap();
+    let bos = image.special.restart.unwrap_or(1);
+    let choice = Choice {
+        gumbel,
+        stop: None,
+        restart: image.special.restart,
+    };
+    let runs = [&mut board as &mut dyn Backend, cpu.as_mut()].map(|backend| {
+        backend.set_choice(choice).unwrap();
+        let mut tokens = Vec::new();
+        let mut take = |token| {
+            tokens.push(token);
+            ControlFlow::Continue(())
+        };
+        assert_eq!(backend.run(bos, count, &mut take).unwrap(), count);
+        // Saved and restored in the middle, it goes on the same way.
+        let saved = backend.save().unwrap();
+        let first = backend.step(tokens[count - 1]).unwrap();
+        backend.reset().unwrap();
+        backend.restore(&saved).unwrap();
+        assert_eq!(backend.step(tokens[count - 1]).unwrap(), first);
+        tokens.push(first);
+        (tokens, backend.logits().unwrap())
+    });
+    assert!(runs[0] == runs[1]);
+    println!("{:?}", board.client().meters().unwrap());
+}
+
+#[test]
+fn names_over_the_uart_of_a_ulx3s_are_those_of_the_cpu() {
+    equal_over_uart(Path::new("names"), None, 100);
+}
+
+#[test]
+fn stories260k_over_the_uart_of_a_ulx3s_are_those_of_the_cpu() {
+    let Some(folder) = std::env::var_os("ANNULUS_DATA") else {
+        eprintln!("SKIPPED, nothing was tested: ANNULUS_DATA names no folder with stories260K.bin");
+        return;
+    };
+    equal_over_uart(&Path::new(&folder).join("stories260K.bin"), Some(128), 40);
+}
+
+/// A model that is too large is refused by the board itself, with what is short and by how much.
+#[test]
+fn stories260k_does_not_fit_a_pico_ice() {
+    let Some(folder) = std::env::var_os("ANNULUS_DATA") else {
+        eprintln!("SKIPPED, nothing was tested: ANNULUS_DATA names no folder with stories260K.bin");
+        return;
+    };
+    let Some(twin) = switched_on() else { return };
+    let path = Path::new(&folder).join("stories260K.bin");
+    let mut model = models::open(&path, None, annulus_runtime::Rotation::Hadamard).unwrap();
+    let core = twin::core(&[Kind::Twin]).unwrap();
+    model.drop_rotation().unwrap();
+    let refused = model.image(&core, Some(128), None).unwrap_err().to_string();
+    println!("{refused}");
+    assert!(refused.contains("167 KiB short"), "{refused}");
+    // An image that pretends to be for this core.
+    let large = annulus_contract::shape::CoreShape {
+        memory: 1 << 20,
+        scales: 1 << 16,
+        steps: 1 << 12,
+        key_scales: 1 << 16,
+        score_words: 1 << 12,
+        residual: 1 << 10,
+        hidden: 1 << 12,
+        vocab: 1 << 14,
+        ..core
+    };
+    let image = model.image(&large, Some(128), None).unwrap();
+    let mut client = session(&twin);
+    configure(&mut client);
+    let refused = client.upload(Object::Image, Place::Live, &image.to_bytes(), |_| ());
+    let Err(SerialError::Fault {
+        fault: Fault::DoesNotFit { needs, has, .. },
+        ..
+    }) = refused
+    else {
+        panic!("{refused:?}");
+    };
+    assert!(needs > has);
+    println!("{}", refused.unwrap_err());
+}
+
+// ---- without a host ----------------------------------------------------------
+
+/// What the board is to keep: bitstream, image and script.
+fn objects(image: &Image) -> [(Object, Vec<u8>); 3] {
+    [
+        (Object::Bitstream, blank_bitstream()),
+        (Object::Image, image.to_bytes()),
+        (Object::Script, script(image, b"", &SAMPLING).unwrap()),
+    ]
+}
+
+/// A board with these objects in its flash, which has been damaged since; `None`, and it is said loudly, where a tool is missing.
+fn with_flash(
+    objects: &[(Object, Vec<u8>)],
+    screen: bool,
+    damage: impl FnOnce(&mut [u8]),
+) -> Option<Twin> {
+    let started = twin::flash_of(None).map_err(BackendError::from);
+    twin_or_loud(started.and_then(|mut flash| {
+        for (object, bytes) in objects {
+            let slot = Slot::of(*object);
+            let end = slot.contents() + bytes.len();
+            flash.resize(flash.len().max(end), 0xff);
+            flash[slot.header()..][..PAGE].copy_from_slice(&slot.encode(Digest::of(bytes)));
+            flash[slot.contents()..end].copy_from_slice(bytes);
+        }
+        damage(&mut flash);
+        twin::start_with(&flash, screen)
+    }))
+}
+
+/// What somebody sees who opens the port and says nothing, until it is so many bytes.
+fn overheard(twin: &Twin, count: usize) -> String {
+    let mut line = open(twin.port().to_str().unwrap()).unwrap();
+    let start = Instant::now();
+    let mut heard = Vec::new();
+    while heard.len() < count {
+        assert!(start.elapsed() < Duration::from_secs(120), "{heard:?}");
+        let mut bytes = [0; 256];
+        let read = line
+            .receive(&mut bytes, Duration::from_millis(200))
+            .unwrap();
+        heard.extend(&bytes[..read]);
+    }
+    String::from_utf8(heard).unwrap()
+}
+
+/// The text that the model writes.
+fn text(image: &Image, tokens: &[u32]) -> String {
+    let tokenizer = image.tokenizer.as_ref().unwrap();
+    let bytes = tokens
+        .iter()
+        .flat_map(|&token| tokenizer.decode(None, token).unwrap());
+    String::from_utf8(bytes.copied().collect()).unwrap()
+}
+
+/// The lines that the display shows, read letter by letter.
+fn lines(twin: &Twin) -> Vec<String> {
+    use embedded_graphics::mock_display::MockDisplay;
+    use embedded_graphics::mono_font::{ascii::FONT_6X10, MonoTextStyle};
+    use embedded_graphics::pixelcolor::BinaryColor;
+    use embedded_graphics::prelude::*;
+    use embedded_graphics::text::{Baseline, Text};
+    let letters: Vec<(char, Vec<bool>)> = (' '..='~')
+        .map(|letter| {
+            let mut display = MockDisplay::new();
+            let style = MonoTextStyle::new(&FONT_6X10, BinaryColor::On);
+            let letter_text = letter.to_string();
+            Text::with_baseline(&letter_text, Point::zero(), style, Baseline::Top)
+                .draw(&mut display)
+                .unwrap();
+            let lit = |i| display.get_pixel(Point::new(i % 6, i / 6)) == Some(BinaryColor::On);
+            (letter, (0..60).map(lit).collect())
+        })
+        .collect();
+    let screen = twin.screen();
+    let letter_at = |x: usize, y: usize| {
+        let lit: Vec<bool> = (0..60).map(|i| screen.lit(x + i % 6, y + i / 6)).collect();
+        let found = letters.iter().find(|(_, pixels)| *pixels == lit);
+        found.map_or('\u{fffd}', |(letter, _)| *letter)
+    };
+    [0, 14, 24, 34, 44, 54]
+        .into_iter()
+        .map(|y| {
+            let line: String = (0..21).map(|column| letter_at(6 * column, y)).collect();
+            line.trim_end().to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn a_board_without_a_host_writes_to_its_display_and_its_port() {
+    let (image, gumbel) = names();
+    let Some(twin) = with_flash(&objects(&image), true, |_| ()) else {
+        return;
+    };
+    let expected = text(&image, &expected(&image, gumbel, 200));
+    let heard = overheard(&twin, 30);
+    assert_eq!(heard, expected[..heard.len()]);
+    // The display shows whole lines of it, the last one perhaps half; above them the rate.
+    let lines = lines(&twin);
+    let rate: u32 = lines[0]
+        .strip_prefix("annulus")
+        .and_then(|rest| rest.strip_suffix("tok/s"))
+        .and_then(|rate| rate.trim().parse().ok())
+        .unwrap_or_else(|| panic!("{lines:?}"));
+    println!("{rate} tokens a second; the display shows {lines:?}");
+    assert!(rate > 500);
+    let shown = lines[1..].join("\n");
+    assert!(
+        expected.contains(shown.trim_end()) && shown.len() > 20,
+        "{lines:?}"
+    );
+
+    // Its flash outlives the plug; and a host has the board as soon as it says hello.
+    twin.replug().unwrap();
+    let heard = overheard(&twin, 8);
+    assert_eq!(heard, expected[..heard.len()]);
+    let client = session(&twin);
+    assert_eq!(client.greeting().stayed, None);
+    let mut board = Board::new(Kind::Twin, client).unwrap();
+    board.load(&image).unwrap();
+    assert_eq!(
+        tokens(&mut board, &image, gumbel, 12),
+        self::expected(&image, gumbel, 12)
+    );
+}
+
+#[test]
+fn an_image_that_is_damaged_in_flash_is_told_and_does_not_run() {
+    let (image, _) = names();
+    let bytes = image.to_bytes();
+    let middle = Slot::of(Object::Image).contents() + bytes.len() / 2;
+    // No display, which is no error.
+    let damaged = with_flash(&objects(&image), false, |flash| flash[middle] ^= 0x10);
+    let Some(twin) = damaged else { return };
+    let fault = Fault::Damaged(Object::Image);
+    let sentence = format!("annulus: {fault}\n");
+    assert_eq!(overheard(&twin, sentence.len()), sentence);
+    lights(&twin, MAGENTA);
+    let client = session(&twin);
+    let greeting = client.greeting();
+    assert_eq!((greeting.stayed, greeting.image), (Some(fault), None));
+    assert_eq!(greeting.stored_image, Some(Digest::of(&bytes)));
+    assert!(greeting.shape().is_ok());
+}
+
+#[test]
+fn what_is_stored_over_the_wire_is_there_after_a_reset() {
+    let Some(twin) = switched_on() else { return };
+    let (image, gumbel) = names();
+    let mut client = session(&twin);
+    for (object, bytes) in objects(&image) {
+        client
+            .upload(object, Place::Stored, &bytes, |_| ())
+            .unwrap();
+    }
+    drop(client);
+    twin.reset().unwrap();
+    let expected = text(&image, &expected(&image, gumbel, 40));
+    let heard = overheard(&twin, 6);
+    assert_eq!(heard, expected[..heard.len()]);
+    let mut client = session(&twin);
+    client.order(&Request::Erase(Object::Image)).unwrap();
+    let greeting = client.greet().unwrap();
+    assert!(greeting.stored_image.is_none() && greeting.stored_script.is_some());
 }

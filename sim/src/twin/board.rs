@@ -4,6 +4,7 @@
 use super::channel::{Channel, Event, Reason, Timed, TurnAnswer};
 use super::error::TwinError;
 use super::fpga::Fpga;
+use super::screen::Screen;
 use super::terminal::Terminal;
 use super::Shared;
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ pub(super) enum Order {
 pub(super) struct State {
     pub now: u64,
     pub leds: Leds,
+    pub screen: Screen,
     pub configured: bool,
     pub device: Option<Device>,
     /// How often the serial port has come up.
@@ -151,6 +153,10 @@ impl Board {
                 self.shared.lock().leds = Leds { green, red, blue };
                 Ok(())
             }
+            Event::Screen(bytes) => {
+                self.shared.lock().screen.write(&bytes);
+                Ok(())
+            }
             Event::UsbUp {
                 vendor,
                 product,
@@ -179,10 +185,11 @@ impl Board {
     fn restart(&mut self, reason: Reason) {
         self.terminal = None;
         self.outgoing.clear();
+        let mut state = self.shared.lock();
         if reason == Reason::Power {
             self.fpga.power_off();
+            state.screen = Screen::default();
         }
-        let mut state = self.shared.lock();
         state.device = None;
         state.leds = Leds::default();
     }

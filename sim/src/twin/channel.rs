@@ -47,6 +47,8 @@ pub(super) enum Event {
     },
     /// The emulation cannot go on.
     Fail(String),
+    /// Bytes were written to the display.
+    Screen(Vec<u8>),
 }
 
 /// Why a microcontroller starts anew.
@@ -171,6 +173,7 @@ fn event(kind: u8, value: u8, payload: Vec<u8>) -> Option<Event> {
             bytes: payload.get(2..)?.to_vec(),
         },
         12 => Event::Fail(String::from_utf8_lossy(&payload).into_owned()),
+        13 => Event::Screen(payload),
         _ => return None,
     })
 }

@@ -1,16 +1,9 @@
-//! The configuration port of an iCE40UP5K as an SPI slave: what raises CDONE and what does not.
-//!
-//! A bitstream is a preamble and then commands, a byte each: the upper half says what, the lower
-//! half how many bytes of argument follow. Everything after the command that clears the checksum
-//! goes into it, and the command that checks it leaves zero behind if nothing was damaged
-//! (CRC-16, polynomial 0x1021, from all ones).
+//! The configuration port of an iCE40UP5K as an SPI slave: what raises CDONE and what does not
+//! (`annulus_contract::ice40`).
 
+use annulus_contract::ice40::{crc16, Bank, CRC_RESET, PREAMBLE, UP5K_BANKS};
 use std::mem;
 
-/// What stands before the commands.
-const PREAMBLE: u32 = 0x7eaa_997e;
-/// Bits a row and rows of the configuration memory's four banks: what tells an UP5K.
-const BANKS: [(u32, u32); 4] = [(692, 336), (692, 176), (692, 336), (692, 176)];
 /// From the rise of the reset pin until the part listens, in nanoseconds.
 const CLEARING: u64 = 1_200_000;
 /// Clocks after the last command until CDONE rises.
@@ -46,8 +39,8 @@ pub struct ConfigurationPort {
     recent: u32,
     crc: u16,
     checked: bool,
-    width: u32,
-    height: u32,
+    /// What comes is for a bank of this size.
+    size: Bank,
     bank: usize,
     /// Banks of the configuration memory that have been written.
     written: usize,
@@ -61,8 +54,10 @@ impl Default for ConfigurationPort {
             recent: 0,
             crc: 0,
             checked: false,
-            width: 0,
-            height: 0,
+            size: Bank {
+                columns: 0,
+                rows: 0,
+            },
             bank: 0,
             written: 0,
         }
@@ -117,11 +112,11 @@ impl ConfigurationPort {
     }
 
     fn byte(&mut self, byte: u8) {
-        self.crc = crc16(self.crc, byte);
+        self.crc = crc16(self.crc, &[byte]);
         self.state = match mem::replace(&mut self.state, State::Refused) {
             State::Preamble => {
                 self.recent = self.recent << 8 | u32::from(byte);
-                if self.recent == PREAMBLE {
+                if self.recent == u32::from_be_bytes(PREAMBLE) {
                     State::Command
                 } else {
                     State::Preamble
@@ -157,26 +152,26 @@ impl ConfigurationPort {
             (0, 1) => return self.configuration_memory(),
             (0, 3) => return self.contents(),
             (0, 5) => {
-                self.crc = 0xffff;
+                self.crc = CRC_RESET;
                 self.checked = false;
             }
-            (0, 6) if self.checked && self.written == BANKS.len() => {
+            (0, 6) if self.checked && self.written == UP5K_BANKS.len() => {
                 return State::Done { clocks: 0 }
             }
             (1, bank) => self.bank = bank as usize,
             (2, _) if self.crc == 0 => self.checked = true,
             // How fast a flash is read, where in the bank the contents go, how to sleep.
             (5 | 8 | 9, _) => {}
-            (6, width) => self.width = width + 1,
-            (7, height) => self.height = height,
+            (6, last) => self.size.columns = (last & 0xffff) + 1,
+            (7, rows) => self.size.rows = rows & 0xffff,
             _ => return State::Refused,
         }
         State::Command
     }
 
     fn configuration_memory(&mut self) -> State {
-        let expected = BANKS.get(self.bank);
-        if self.bank != self.written || expected != Some(&(self.width, self.height)) {
+        let expected = UP5K_BANKS.get(self.bank);
+        if self.bank != self.written || expected != Some(&self.size) {
             return State::Refused;
         }
         self.written += 1;
@@ -185,7 +180,7 @@ impl ConfigurationPort {
 
     fn contents(&self) -> State {
         State::Contents {
-            left: (self.width * self.height / 8) as usize + 2,
+            left: self.size.bytes() + 2,
         }
     }
 }
@@ -193,38 +188,29 @@ impl ConfigurationPort {
 /// A sound bitstream that configures an UP5K with nothing: enough for a twin, whose FPGA holds the
 /// core whatever the bitstream says.
 pub fn blank_bitstream() -> Vec<u8> {
-    empty(&BANKS)
+    empty(&UP5K_BANKS)
 }
 
 /// A bitstream of zeros for a part with these banks, with a right checksum.
-fn empty(banks: &[(u32, u32)]) -> Vec<u8> {
+fn empty(banks: &[Bank]) -> Vec<u8> {
     let mut bytes = vec![0xff, 0x00, 0x00, 0xff];
-    bytes.extend(PREAMBLE.to_be_bytes());
+    bytes.extend(PREAMBLE);
     bytes.extend([0x51, 0x00, 0x01, 0x05]);
     let checked_from = bytes.len();
     bytes.extend([0x92, 0x00, 0x20]);
-    for (bank, &(width, height)) in banks.iter().enumerate() {
+    for (bank, size) in banks.iter().enumerate() {
         bytes.push(0x62);
-        bytes.extend((width as u16 - 1).to_be_bytes());
+        bytes.extend((size.columns as u16 - 1).to_be_bytes());
         bytes.push(0x72);
-        bytes.extend((height as u16).to_be_bytes());
+        bytes.extend((size.rows as u16).to_be_bytes());
         bytes.extend([0x82, 0x00, 0x00, 0x11, bank as u8, 0x01, 0x01]);
-        bytes.resize(bytes.len() + (width * height / 8) as usize + 2, 0);
+        bytes.resize(bytes.len() + size.bytes() + 2, 0);
     }
     bytes.push(0x22);
-    let checked = bytes.iter().skip(checked_from);
-    let crc = checked.fold(0xffff, |crc, &byte| crc16(crc, byte));
+    let crc = crc16(CRC_RESET, &bytes[checked_from..]);
     bytes.extend(crc.to_be_bytes());
     bytes.extend([0x01, 0x06, 0x00]);
     bytes
-}
-
-/// The checksum after another byte.
-fn crc16(crc: u16, byte: u8) -> u16 {
-    (0..8).rev().fold(crc, |crc, bit| {
-        let feedback = crc >> 15 ^ u16::from(byte >> bit & 1);
-        (crc << 1) ^ (feedback * 0x1021)
-    })
 }
 
 #[cfg(test)]
@@ -263,8 +249,11 @@ mod tests {
     #[test]
     fn nor_does_one_for_another_part() {
         // An HX1K.
-        let banks = [(332, 144); 4];
-        assert!(!configured(&empty(&banks)).done());
+        let bank = Bank {
+            columns: 332,
+            rows: 144,
+        };
+        assert!(!configured(&empty(&[bank; 4])).done());
     }
 
     #[test]

@@ -25,6 +25,9 @@ impl Fpga {
     }
 }
 
+/// What is in flash: bitstream, image, script.
+pub type Flash = [Option<(Digest, Vec<u8>)>; 3];
+
 /// What tests see and change of a board.
 #[derive(Debug)]
 pub struct State {
@@ -39,9 +42,11 @@ pub struct State {
     /// What the microcontroller was told to start.
     pub rebooted: Option<Reboot>,
     /// The bytes in flash.
-    pub flash: [Option<(Digest, Vec<u8>)>; 2],
+    pub flash: Flash,
     /// The flash loses the next byte that is written.
     pub bad_flash: bool,
+    /// What its screen has shown, and the rate that was shown last.
+    pub shown: (Vec<u8>, u32),
     /// Bytes that the FPGA has been sent.
     pub configuration: Vec<u8>,
     /// A bitstream that the FPGA does not take ends with this byte.
@@ -56,8 +61,9 @@ impl Default for State {
             lights: Vec::new(),
             fed: 0,
             rebooted: None,
-            flash: [None, None],
+            flash: Flash::default(),
             bad_flash: false,
+            shown: (Vec::new(), 0),
             configuration: Vec::new(),
             refused: None,
         }
@@ -71,12 +77,12 @@ pub struct TestBoard {
     /// What tests see, from whatever thread.
     pub state: Arc<Mutex<State>>,
     /// What is in flash is lent out, so it is here and not behind the lock.
-    stored: [Option<(Digest, Vec<u8>)>; 2],
+    stored: Flash,
     storing: Option<(Object, Digest, Vec<u8>)>,
 }
 
 /// Room for each object in flash.
-const FLASH: u32 = 1 << 20;
+const ROOM: u32 = 1 << 20;
 
 impl TestBoard {
     /// A board with this FPGA, and nothing in its flash.
@@ -84,13 +90,13 @@ impl TestBoard {
         TestBoard {
             fpga,
             state: Arc::default(),
-            stored: [None, None],
+            stored: Flash::default(),
             storing: None,
         }
     }
 
     /// The same board after its power was off: what is in flash is still there.
-    pub fn with_flash(fpga: Fpga, flash: [Option<(Digest, Vec<u8>)>; 2]) -> Self {
+    pub fn with_flash(fpga: Fpga, flash: Flash) -> Self {
         TestBoard {
             stored: flash,
             ..Self::new(fpga)
@@ -106,6 +112,7 @@ fn place(object: Object) -> usize {
     match object {
         Object::Bitstream => 0,
         Object::Image => 1,
+        Object::Script => 2,
     }
 }
 
@@ -165,7 +172,7 @@ impl Board for TestBoard {
     }
 
     fn begin_storing(&mut self, object: Object, digest: Digest) -> Result<(), Fault> {
-        if digest.length > FLASH {
+        if digest.length > ROOM {
             return Err(Fault::NoStorage(object));
         }
         self.stored[place(object)] = None;
@@ -189,6 +196,18 @@ impl Board for TestBoard {
         let flash = self.stored.clone();
         self.with(|state| state.flash = flash);
         Ok(())
+    }
+
+    fn forget(&mut self, object: Object) -> Result<(), Fault> {
+        self.stored[place(object)] = None;
+        Ok(())
+    }
+
+    fn write(&mut self, text: &[u8], tokens_per_second: u32) {
+        self.with(|state| {
+            state.shown.0.extend(text);
+            state.shown.1 = tokens_per_second;
+        });
     }
 
     fn reboot(&mut self, how: Reboot) {

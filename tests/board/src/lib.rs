@@ -10,7 +10,7 @@ mod slave;
 mod spi;
 
 pub use bench::{Bench, Cable};
-pub use board::{Fpga, State, TestBoard};
+pub use board::{Flash, Fpga, State, TestBoard};
 pub use noise::Noise;
 pub use pty::Plugged;
 pub use slave::Slave;

@@ -12,14 +12,27 @@ struct Report {
     boards: Vec<Device>,
     /// What else there is.
     others: Vec<Device>,
+    /// Debug probes.
+    #[cfg(feature = "probe")]
+    probes: Vec<annulus_runtime::flash::probe::ProbeInfo>,
 }
 
 pub fn run(args: &DevicesArgs) -> Outcome {
     let (boards, others): (Vec<_>, Vec<_>) = serial::list()
         .into_iter()
         .partition(|device| device.board.is_some());
+    #[cfg(feature = "probe")]
+    let probes = {
+        use annulus_runtime::flash::probe::{list, Lister};
+        list(&Lister::new())
+    };
     if args.json {
-        return output::write_json(&Report { boards, others });
+        return output::write_json(&Report {
+            boards,
+            others,
+            #[cfg(feature = "probe")]
+            probes,
+        });
     }
     let mut text = String::new();
     if boards.is_empty() {
@@ -28,6 +41,10 @@ pub fn run(args: &DevicesArgs) -> Outcome {
     for device in boards.iter().chain(&others) {
         text += &line(device);
     }
+    #[cfg(feature = "probe")]
+    for probe in &probes {
+        text += &format!("{:<16}{:<12}{}\n", "debug probe", probe.usb, probe.name);
+    }
     output::write(&text)
 }
 
@@ -35,6 +52,9 @@ pub fn run(args: &DevicesArgs) -> Outcome {
 fn line(device: &Device) -> String {
     let what = match (&device.board, &device.product) {
         (Some(board), _) => format!("Annulus board {board}"),
+        (None, Some(product)) if device.is_ulx3s() => {
+            format!("{product}: --board ulx3s drives the core in it, if there is one")
+        }
         (None, Some(product)) => format!("not a board of ours: {product}"),
         (None, None) => "not a board of ours".into(),
     };

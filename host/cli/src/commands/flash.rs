@@ -5,8 +5,9 @@ use crate::output::{self, bytes_bar, grouped, Failure, Outcome};
 use annulus_runtime::flash::drive::{self, Firmware};
 use annulus_runtime::flash::uf2::Family;
 use annulus_runtime::flash::{self, FlashError};
+use annulus_runtime::script::script;
 use annulus_runtime::serial::{
-    self, Client, Object, Place, PortLine, Reboot, Request, SerialError,
+    self, Client, Greeting, Object, Place, PortLine, Reboot, Request, SerialError,
 };
 use annulus_runtime::{feature, models, Rotation};
 use std::ffi::OsStr;
@@ -17,9 +18,10 @@ use std::time::{Duration, Instant};
 const RESTART: Duration = Duration::from_secs(15);
 
 pub fn run(args: &FlashArgs) -> Outcome {
-    if args.firmware.is_none() && args.bitstream.is_none() && args.model.is_none() {
+    if args.firmware.is_none() && args.bitstream.is_none() && args.model.is_none() && !args.erase {
         return Err(Failure::Verdict(
-            "nothing to flash: give --firmware, --bitstream or --model with --store".into(),
+            "nothing to flash: give --firmware, --bitstream, --model with --store, or --erase"
+                .into(),
         ));
     }
     if let Some(path) = &args.firmware {
@@ -32,12 +34,13 @@ pub fn run(args: &FlashArgs) -> Outcome {
             )),
             (Some(path), None) => {
                 let programmer = OsStr::new("openFPGALoader");
-                flash::ulx3s(path, args.store, programmer).map_err(Failure::new)
+                flash::ulx3s(path, args.store, programmer).map_err(Failure::new)?;
+                look_at_ulx3s(args, path)
             }
             (None, None) => Ok(()),
         };
     }
-    if args.bitstream.is_some() || args.model.is_some() {
+    if args.bitstream.is_some() || args.model.is_some() || args.erase {
         over_the_wire(args)?;
     }
     Ok(())
@@ -50,12 +53,42 @@ fn firmware(args: &FlashArgs, path: &Path) -> Outcome {
         _ => Family::Rp2040,
     };
     let firmware = drive::firmware(path, family).map_err(Failure::new)?;
+    if let Some(probe) = &args.probe {
+        return through_probe(&firmware, probe);
+    }
     let to = match &args.to {
         Some(to) => to.clone(),
         None => boot_drive(args)?,
     };
     let written = drive::write(&firmware, &to).map_err(Failure::new)?;
     report(&firmware, &written)
+}
+
+/// Firmware through a debug probe; an empty name is the only one that is plugged in.
+#[cfg(feature = "probe")]
+fn through_probe(firmware: &Firmware, name: &str) -> Outcome {
+    use annulus_runtime::flash::probe::{open, program, Lister};
+    let name = Some(name).filter(|name| !name.is_empty());
+    let probe = open(&Lister::new(), name).map_err(Failure::new)?;
+    let bar = bytes_bar();
+    bar.set_message("programming");
+    let done = program(probe, firmware, |done, all| {
+        bar.set_length(all);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    done.map_err(Failure::new)?;
+    let family = firmware.family.name();
+    output::write(&format!(
+        "the {family} is programmed, reads back right, and runs\n"
+    ))
+}
+
+#[cfg(not(feature = "probe"))]
+fn through_probe(_: &Firmware, _: &str) -> Outcome {
+    Err(Failure::Verdict(
+        "this annulus was built without debug probes: build it with `cargo build --release --package annulus --features probe`, or leave --probe out and use the boot drive".into(),
+    ))
 }
 
 fn report(firmware: &Firmware, written: &Path) -> Outcome {
@@ -122,21 +155,24 @@ fn over_the_wire(args: &FlashArgs) -> Outcome {
             greeting.board
         )));
     }
+    if let Some(fault) = greeting.stayed {
+        output::say(&format_args!(
+            "the board has not begun to write by itself: {fault}"
+        ));
+    }
+    if args.erase {
+        for object in [Object::Bitstream, Object::Image, Object::Script] {
+            client
+                .order(&Request::Erase(object))
+                .map_err(Failure::new)?;
+        }
+        output::write("the board's flash keeps nothing any more\n")?;
+    }
     if let Some(path) = &args.bitstream {
         let bytes = flash::bitstream_for(path, &greeting.part).map_err(Failure::new)?;
         upload(&mut client, Object::Bitstream, Place::Live, &bytes)?;
         let greeting = client.greet().map_err(Failure::new)?.clone();
-        let shape = greeting.shape().map_err(|fault| {
-            Failure::Verdict(format!("the FPGA took {}, but {fault}", path.display()))
-        })?;
-        output::write(&format!(
-            "{} on {}: configured with {}, a core of {} lanes and {} KiB answers\n",
-            greeting.board,
-            client.port(),
-            path.display(),
-            shape.lanes(),
-            grouped(shape.memory_bytes() as f64 / 1024.0)
-        ))?;
+        configured(&greeting, client.port(), path)?;
         if args.store {
             upload(&mut client, Object::Bitstream, Place::Stored, &bytes)?;
             output::write("the bitstream is stored and reads back as it was sent\n")?;
@@ -152,16 +188,62 @@ fn over_the_wire(args: &FlashArgs) -> Outcome {
         let image = opened
             .image(&shape, args.window, None)
             .map_err(Failure::new)?;
+        let prompt = args.stream.prompt.as_encoded_bytes();
+        let script = script(&image, prompt, &args.stream.sampling()).map_err(Failure::new)?;
         let bytes = image.to_bytes();
         upload(&mut client, Object::Image, Place::Live, &bytes)?;
         client.order(&Request::SelfTest).map_err(Failure::new)?;
         upload(&mut client, Object::Image, Place::Stored, &bytes)?;
+        upload(&mut client, Object::Script, Place::Stored, &script)?;
         output::write(&format!(
             "{}: passed the self-test, and is stored\n",
             image.name
         ))?;
+        write_alone(&mut client)?;
     }
     Ok(())
+}
+
+/// Says which core a bitstream has brought.
+fn configured(greeting: &Greeting, port: &str, path: &Path) -> Outcome {
+    let shape = greeting.shape().map_err(|fault| {
+        Failure::Verdict(format!("the FPGA took {}, but {fault}", path.display()))
+    })?;
+    output::write(&format!(
+        "{} on {port}: configured with {}, a core of {} lanes and {} KiB answers\n",
+        greeting.board,
+        path.display(),
+        shape.lanes(),
+        grouped(shape.memory_bytes() as f64 / 1024.0)
+    ))
+}
+
+/// Asks the core of a ULX3S that has just been programmed, if the programmer has given its serial
+/// port back.
+fn look_at_ulx3s(args: &FlashArgs, path: &Path) -> Outcome {
+    match serial::ulx3s(args.port.port.as_deref()) {
+        Ok(client) => configured(client.greeting(), client.port(), path),
+        Err(SerialError::NoUlx3s) => output::write(
+            "programmed; no serial port of a ULX3S is there to ask which core answers (`annulus selftest --model names --backend serial --board ulx3s`)\n",
+        ),
+        Err(error) => Err(Failure::new(error)),
+    }
+}
+
+/// Starts the board anew, so that it does what it will do whenever it is switched on.
+fn write_alone(client: &mut Client<PortLine>) -> Outcome {
+    let greeting = client.greet().map_err(Failure::new)?;
+    if greeting.stored_bitstream.is_none() {
+        return output::write(
+            "no bitstream is stored: store one (--bitstream FILE --store) for the board to write by itself\n",
+        );
+    }
+    client
+        .order(&Request::Reboot(Reboot::Firmware))
+        .map_err(Failure::new)?;
+    output::write(
+        "the board starts anew and writes by itself, to its display and its serial port\n",
+    )
 }
 
 fn upload(client: &mut Client<PortLine>, object: Object, place: Place, bytes: &[u8]) -> Outcome {
@@ -169,7 +251,7 @@ fn upload(client: &mut Client<PortLine>, object: Object, place: Place, bytes: &[
     bar.set_message(match (object, place) {
         (Object::Bitstream, Place::Live) => "configuring",
         (Object::Image, Place::Live) => "loading",
-        (_, Place::Stored) => "storing",
+        (_, Place::Stored) | (Object::Script, _) => "storing",
     });
     bar.set_length(bytes.len() as u64);
     let done = client.upload(object, place, bytes, |have| bar.set_position(have as u64));

@@ -2,9 +2,16 @@
 
 use crate::args::TwinArgs;
 use crate::output::{self, Failure, Outcome};
+use annulus_runtime::serial::ULX3S;
 use annulus_runtime::twin;
 
 pub fn run(args: &TwinArgs) -> Outcome {
+    if args.board == ULX3S {
+        let twin = twin::start_ulx3s().map_err(Failure::new)?;
+        output::write(&format!("{}\n", twin.port().display()))?;
+        twin.wait();
+        return Ok(());
+    }
     let twin = twin::start(args.firmware.as_deref()).map_err(Failure::new)?;
     output::write(&format!("{}\n", twin.port().display()))?;
     Err(Failure::new(twin.wait()))

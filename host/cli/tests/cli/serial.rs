@@ -4,6 +4,7 @@ use crate::run::{command, ran, Ran};
 use annulus_contract::shape::of_board;
 use annulus_contract::wire::{encode, Answer, Head, Side, MAX_FRAME};
 use annulus_model::interpret::Interpreter;
+use annulus_sim::twin::blank_bitstream;
 use annulus_test_board::{Fpga, Gate, Plugged, Slave, TestBoard};
 use std::fs;
 use std::io::Read;
@@ -140,7 +141,7 @@ fn ports_that_are_no_boards() {
     fails(
         &annulus(line, newer.path()),
         76,
-        &["version 9", "version 1", "annulus flash"],
+        &["version 9", "version 2", "annulus flash"],
     );
     assert!(started.elapsed() < Duration::from_secs(60), "nothing hangs");
 }
@@ -234,6 +235,43 @@ fn flashing() {
     let words = format!("flash --bitstream {other} --board ulx3s");
     let run = ran(command().env("PATH", "/nowhere").args(words.split(' ')));
     fails(&run, 1, &["openFPGALoader is not installed"]);
+}
+
+#[test]
+fn a_board_is_told_what_to_write_without_a_host() {
+    let board = plugged(true);
+    let store = "flash --store --model names --temperature 0.8 --seed 3";
+    let said = annulus(store, board.path()).ok();
+    assert!(
+        said.contains("names: passed the self-test, and is stored"),
+        "{said}"
+    );
+    assert!(said.contains("no bitstream is stored"), "{said}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pico-ice.bin");
+    fs::write(&path, blank_bitstream()).expect("it is written");
+    let said = annulus(
+        &format!("{store} --bitstream {}", path.display()),
+        board.path(),
+    )
+    .ok();
+    for sentence in [
+        "a core of 8 lanes and 128 KiB answers",
+        "the bitstream is stored",
+        "the board starts anew and writes by itself",
+    ] {
+        assert!(said.contains(sentence), "{sentence:?} in {said:?}");
+    }
+    let said = annulus("flash --erase", board.path()).ok();
+    assert!(said.contains("keeps nothing any more"), "{said}");
+    let long = format!("flash --store --model names --prompt {}", "a".repeat(200));
+    fails(
+        &annulus(&long, board.path()),
+        1,
+        &["201 tokens", "keeps 128", "shorten"],
+    );
+    let run = annulus("flash --store --erase --model names", board.path());
+    assert_eq!(run.status, 2);
 }
 
 /// As little of an ECP5-85F's bitstream as there can be.

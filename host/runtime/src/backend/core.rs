@@ -4,6 +4,7 @@ use super::{Backend, BackendError, Choice, Kind, Saved};
 use crate::driver::{CoreDriver, Counters, DriverError, RegisterBus, Snapshot};
 use annulus_contract::shape::CoreShape;
 use annulus_model::image::Image;
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 /// A core on a link.
@@ -14,7 +15,7 @@ pub struct Core<B: RegisterBus> {
 
 impl<B: RegisterBus> Core<B>
 where
-    B::Error: std::error::Error + Send + Sync + 'static,
+    B::Error: std::error::Error + Into<BackendError> + Send + Sync + 'static,
 {
     /// Greet the core behind `bus`.
     ///
@@ -33,9 +34,19 @@ where
     }
 }
 
-impl<E: std::error::Error + Send + Sync + 'static> From<DriverError<E>> for BackendError {
+impl From<Infallible> for BackendError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl<E> From<DriverError<E>> for BackendError
+where
+    E: std::error::Error + Into<BackendError> + Send + Sync + 'static,
+{
     fn from(error: DriverError<E>) -> Self {
         match error {
+            DriverError::Bus(error) => error.into(),
             DriverError::NotLoaded => BackendError::NotLoaded,
             DriverError::Snapshot => BackendError::Foreign,
             DriverError::SelfTest(why) => BackendError::SelfTest(why),
@@ -46,7 +57,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<DriverError<E>> for Back
 
 impl<B: RegisterBus> Backend for Core<B>
 where
-    B::Error: std::error::Error + Send + Sync + 'static,
+    B::Error: std::error::Error + Into<BackendError> + Send + Sync + 'static,
 {
     fn kind(&self) -> Kind {
         self.kind

@@ -1,8 +1,8 @@
 //! The `serial` backend: a board that drives its own core, and says what it chooses.
 
-use super::{Backend, BackendError, Choice, Kind, Saved};
-use crate::driver::{CoreDriver, Counters, DriverError, Snapshot};
-use crate::serial::{self, Client, Line, PortLine, SerialError, WireBus};
+use super::{Backend, BackendError, Choice, Core, Kind, Saved};
+use crate::driver::Counters;
+use crate::serial::{self, Client, Line, PortLine, SerialError, UartLine, WireBus};
 use annulus_contract::shape::CoreShape;
 use annulus_contract::wire::{Fault, Object, Place, Request};
 use annulus_model::image::Image;
@@ -13,8 +13,7 @@ use std::ops::ControlFlow;
 /// What takes long the board does by itself: taking an image, prompts, runs, the self-test. What
 /// is rare goes through its registers, with the driver of every other core.
 pub struct Board<L: Line> {
-    kind: Kind,
-    driver: CoreDriver<WireBus<L>>,
+    core: Core<WireBus<L>>,
 }
 
 /// The board on this port; without one, the only one that is plugged in.
@@ -30,24 +29,33 @@ pub fn on_port(port: Option<&str>) -> Result<Board<PortLine>, BackendError> {
     Board::new(Kind::Serial, client)
 }
 
+/// The ULX3S on this port, driven from here over its UART; without one, the only one that is
+/// plugged in.
+///
+/// # Errors
+/// If there is none, it cannot be opened, or no core answers on it.
+pub fn on_ulx3s(port: Option<&str>) -> Result<Board<UartLine>, BackendError> {
+    Board::new(Kind::Serial, serial::ulx3s(port)?)
+}
+
 impl<L: Line> Board<L> {
     /// The board of a session.
     ///
     /// # Errors
     /// If no core answers on it.
     pub fn new(kind: Kind, client: Client<L>) -> Result<Self, BackendError> {
-        let driver = CoreDriver::new(WireBus::new(client)?).map_err(on_board)?;
-        Ok(Board { kind, driver })
+        let core = Core::new(kind, WireBus::new(client)?)?;
+        Ok(Board { core })
     }
 
     /// The session with the board.
     pub fn client(&mut self) -> &mut Client<L> {
-        self.driver.bus_mut().client()
+        self.core.driver().bus_mut().client()
     }
 
     /// A token as the wire carries it.
-    fn token(&self, token: u32) -> Result<u16, BackendError> {
-        self.driver.check_tokens(&[token]).map_err(on_board)?;
+    fn token(&mut self, token: u32) -> Result<u16, BackendError> {
+        self.core.driver().check_tokens(&[token])?;
         Ok(token as u16)
     }
 }
@@ -77,38 +85,28 @@ impl From<SerialError> for BackendError {
     }
 }
 
-/// What fails on the way to the core is the board's matter.
-fn on_board(error: DriverError<SerialError>) -> BackendError {
-    match error {
-        DriverError::Bus(error) => error.into(),
-        other => other.into(),
-    }
-}
-
 impl<L: Line> Backend for Board<L> {
     fn kind(&self) -> Kind {
-        self.kind
+        self.core.kind()
     }
 
     fn shape(&self) -> Option<&CoreShape> {
-        Some(self.driver.shape())
+        self.core.shape()
     }
 
     fn load(&mut self, image: &Image) -> Result<(), BackendError> {
         image
-            .check_core(self.driver.shape())
+            .check_core(self.core.driver().shape())
             .map_err(|error| BackendError::Run(Box::new(error)))?;
         let bytes = image.to_bytes();
         self.client()
             .upload(Object::Image, Place::Live, &bytes, |_| ())?;
-        self.driver.adopt(image);
+        self.core.driver().adopt(image);
         Ok(())
     }
 
     fn set_choice(&mut self, choice: Choice) -> Result<(), BackendError> {
-        let set = self.driver.set_sampler(choice.gumbel);
-        set.and_then(|()| self.driver.set_special(choice.stop, choice.restart))
-            .map_err(on_board)
+        self.core.set_choice(choice)
     }
 
     fn reset(&mut self) -> Result<(), BackendError> {
@@ -158,29 +156,27 @@ impl<L: Line> Backend for Board<L> {
     }
 
     fn logits(&mut self) -> Result<Vec<i32>, BackendError> {
-        self.driver.logits().map_err(on_board)
+        self.core.logits()
     }
 
     fn counters(&mut self) -> Result<Option<Counters>, BackendError> {
-        self.driver.counters().map(Some).map_err(on_board)
+        self.core.counters()
     }
 
     fn clear_counters(&mut self) -> Result<(), BackendError> {
-        self.driver.clear_counters().map_err(on_board)
+        self.core.clear_counters()
     }
 
     fn save(&mut self) -> Result<Saved, BackendError> {
-        let saved = self.driver.save().map_err(on_board)?;
-        Ok(Saved(Box::new(saved)))
+        self.core.save()
     }
 
     fn restore(&mut self, saved: &Saved) -> Result<(), BackendError> {
-        let snapshot: &Snapshot = saved.0.downcast_ref().ok_or(BackendError::Foreign)?;
-        self.driver.restore(snapshot).map_err(on_board)
+        self.core.restore(saved)
     }
 
     fn self_test(&mut self) -> Result<(), BackendError> {
-        if self.driver.image().is_none() {
+        if self.core.driver().image().is_none() {
             return Err(BackendError::NotLoaded);
         }
         Ok(self.client().order(&Request::SelfTest)?)

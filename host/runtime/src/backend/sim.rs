@@ -23,6 +23,12 @@ pub enum BusError {
     Stuck(u64),
 }
 
+impl From<BusError> for BackendError {
+    fn from(error: BusError) -> Self {
+        BackendError::Run(Box::new(error))
+    }
+}
+
 /// The register bus of a simulated core.
 pub struct SimBus {
     core: SimCore,

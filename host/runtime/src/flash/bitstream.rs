@@ -1,12 +1,11 @@
 //! What a bitstream is for, and whether it is whole.
 //!
-//! *iCE40*: a preamble, then commands of a byte whose low half counts the bytes that follow.
-//! Its header names no part, but the sizes of the configuration banks do. A CRC over the commands
-//! ends it.
+//! *iCE40*: see [`annulus_contract::ice40`].
 //!
 //! *ECP5*: comments (`Part: LFE5U-85F-6CABGA381`), a preamble, then commands of four bytes, one
 //! of which makes the FPGA compare its IDCODE, and the last of which says that it is done.
 
+use annulus_contract::ice40::{self, crc16, Bank, CRC_RESET};
 use nom::bytes::complete::{tag, take, take_until};
 use nom::number::complete::{be_u16, be_u32, u8};
 use nom::{IResult, Parser};
@@ -42,18 +41,7 @@ pub struct Bitstream {
     part: &'static str,
 }
 
-const ICE40: &[u8] = &[0x7e, 0xaa, 0x99, 0x7e];
 const ECP5: &[u8] = &[0xff, 0xff, 0xbd, 0xb3];
-
-/// Columns and rows of the largest configuration bank.
-const ICE40_PARTS: [(u32, u32, &str); 6] = [
-    (182, 80, "iCE40LP384"),
-    (332, 144, "iCE40HX1K"),
-    (656, 176, "iCE5LP4K"),
-    (692, 176, "iCE40UP3K"),
-    (692, 336, "iCE40UP5K"),
-    (872, 272, "iCE40HX8K"),
-];
 
 /// IDCODEs.
 const ECP5_PARTS: [(u32, &str); 10] = [
@@ -75,7 +63,7 @@ impl Bitstream {
     /// # Errors
     /// If it is none, or damaged.
     pub fn parse(bytes: &[u8]) -> Result<Self, BitstreamError> {
-        let (ice40, ecp5) = (after(ICE40, bytes), after(ECP5, bytes));
+        let (ice40, ecp5) = (after(&ice40::PREAMBLE, bytes), after(ECP5, bytes));
         let part = match (ice40, ecp5) {
             // Whichever begins first: the other's preamble may be in its data.
             (Some(ice40), None) => ice40_part(ice40.1)?,
@@ -116,16 +104,6 @@ fn parse<'a, T>(
     parser.parse(bytes).map_err(|_| BitstreamError::Truncated)
 }
 
-/// CRC-16 of the iCE40: polynomial 0x1021, most significant bit first.
-fn crc16(crc: u16, bytes: &[u8]) -> u16 {
-    bytes.iter().fold(crc, |crc, &byte| {
-        (0..8).rev().fold(crc, |crc, bit| {
-            let feedback = (crc >> 15 ^ u16::from(byte >> bit & 1)) & 1;
-            (crc << 1) ^ (feedback * 0x1021)
-        })
-    })
-}
-
 fn ice40_part(mut bytes: &[u8]) -> Result<&'static str, BitstreamError> {
     let (mut crc, mut checked) = (0, false);
     let (mut width, mut height, mut offset) = (0u32, 0u32, 0u32);
@@ -162,17 +140,16 @@ fn ice40_part(mut bytes: &[u8]) -> Result<&'static str, BitstreamError> {
         let taken = before.get(..before.len() - bytes.len());
         crc = crc16(crc, taken.unwrap_or_default());
         if reset {
-            crc = 0xffff;
+            crc = CRC_RESET;
         }
         // What follows its own CRC leaves 0.
         if command & 0xf0 == 0x20 && crc != 0 {
             return Err(BitstreamError::Checksum);
         }
     }
-    let known = ICE40_PARTS
-        .iter()
-        .find(|(w, h, _)| (*w, *h) == (columns, rows));
-    Ok(known.ok_or(BitstreamError::Part)?.2)
+    let largest = Bank { columns, rows };
+    let known = ice40::PARTS.iter().find(|(bank, _)| *bank == largest);
+    Ok(known.ok_or(BitstreamError::Part)?.1)
 }
 
 /// Makes the FPGA compare its IDCODE.

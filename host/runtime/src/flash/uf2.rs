@@ -72,6 +72,15 @@ pub fn write(segments: &[Segment], family: Family) -> Vec<u8> {
     (0..).zip(pages).flat_map(block).collect()
 }
 
+/// What a file's blocks put where, if [`family`] has found it sound: addresses and bytes.
+pub fn contents(file: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    file.chunks_exact(BLOCK).filter_map(|block| {
+        let address = u32::from_le_bytes(*block.get(12..)?.first_chunk()?);
+        let length = u32::from_le_bytes(*block.get(16..)?.first_chunk()?) as usize;
+        Some((address, block.get(32..BLOCK - 4)?.get(..length)?))
+    })
+}
+
 /// The microcontroller that a file is for.
 ///
 /// # Errors
@@ -131,6 +140,10 @@ mod tests {
         assert_eq!(block(1)[32..][..5], [2, 2, 2, 2, 0]);
         assert_eq!(block(2)[12..16], 0x1000_0400u32.to_le_bytes());
         assert_eq!((block(2)[20], block(2)[24]), (2, 3));
+        let found: Vec<(u32, &[u8])> = contents(&file).collect();
+        let addresses: Vec<u32> = found.iter().map(|(address, _)| *address).collect();
+        assert_eq!(addresses, [0x1000_0000, 0x1000_0100, 0x1000_0400]);
+        assert_eq!(found[1].1, &block(1)[32..][..256]);
     }
 
     #[test]

@@ -54,6 +54,10 @@ pub struct Client<L> {
 }
 
 /// What a line gives.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack"
+)]
 enum Heard {
     /// An answer.
     Reply(Head, Reply),
@@ -86,6 +90,8 @@ impl<L: Line> Client<L> {
                 image: None,
                 stored_bitstream: None,
                 stored_image: None,
+                stored_script: None,
+                stayed: None,
                 died: None,
             },
             chunk: MAX_CHUNK,
@@ -101,14 +107,22 @@ impl<L: Line> Client<L> {
     /// If it does not answer.
     pub fn greet(&mut self) -> Result<&Greeting> {
         let mut noise = false;
-        for attempt in 0..GREETINGS {
+        let (mut attempt, mut worked) = (0, 0);
+        while attempt < GREETINGS && worked < WORKED {
+            attempt += 1;
             self.sequence = self.sequence.wrapping_add(1);
             self.send(&Request::Hello)?;
             for _ in 0..NOISE {
-                match self.hear(patience(attempt))? {
+                match self.hear(patience(attempt - 1))? {
                     Heard::Reply(head, Reply::Hello(greeting)) if self.answers(head) => {
                         self.greeting = greeting;
                         return Ok(&self.greeting);
+                    }
+                    // It configures its FPGA from flash.
+                    Heard::Reply(head, Reply::Working) if self.answers(head) => {
+                        std::thread::sleep(WORKING);
+                        (attempt, worked) = (0, worked + 1);
+                        break;
                     }
                     Heard::Reply(..) => {}
                     Heard::Damaged => noise = true,

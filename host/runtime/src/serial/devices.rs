@@ -22,6 +22,19 @@ pub struct Device {
     pub trouble: Option<String>,
 }
 
+/// Vendor and chip of the UART on a ULX3S, and what its product string begins with.
+const FTDI: (u16, u16) = (0x0403, 0x6015);
+const ULX3S_PRODUCT: &str = "ULX3S";
+
+impl Device {
+    /// Whether it is the UART of a ULX3S: whether a core is behind it, only asking would tell.
+    pub fn is_ulx3s(&self) -> bool {
+        let usb = format!("{:04x}:{:04x}", FTDI.0, FTDI.1);
+        let named = |product: &String| product.starts_with(ULX3S_PRODUCT);
+        self.usb.as_ref() == Some(&usb) && self.product.as_ref().is_some_and(named)
+    }
+}
+
 /// The serial ports of this machine. None is opened or written to.
 pub fn list() -> Vec<Device> {
     // Where there is no list of ports there is no port.

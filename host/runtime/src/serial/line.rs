@@ -34,8 +34,17 @@ pub struct PortLine(Box<dyn SerialPort>);
 /// # Errors
 /// If there is none, or it is someone else's.
 pub fn open(port: &str) -> Result<PortLine, SerialError> {
-    let opened = serialport::new(port, BAUD).timeout(WRITE_PATIENCE).open();
-    opened.map(PortLine).map_err(
+    opened(port, BAUD, WRITE_PATIENCE).map(PortLine)
+}
+
+/// A serial port at so many bits a second, which waits no longer than this.
+pub(super) fn opened(
+    port: &str,
+    baud: u32,
+    patience: Duration,
+) -> Result<Box<dyn SerialPort>, SerialError> {
+    let opened = serialport::new(port, baud).timeout(patience).open();
+    opened.map_err(
         |error| match (error.kind, std::path::Path::new(port).exists()) {
             (ErrorKind::Io(io::ErrorKind::NotFound), _) | (_, false) => {
                 SerialError::NoPort(port.into())

@@ -22,6 +22,10 @@ pub struct Greeting {
     pub stored_bitstream: Option<Digest>,
     /// The image in its flash.
     pub stored_image: Option<Digest>,
+    /// The script in its flash.
+    pub stored_script: Option<Digest>,
+    /// Why it has not begun to write without a host.
+    pub stayed: Option<Fault>,
     /// What its firmware died of before it started this time.
     pub died: Option<String>,
 }
@@ -53,6 +57,8 @@ impl From<Hello<'_>> for Greeting {
             image: hello.image,
             stored_bitstream: hello.stored_bitstream,
             stored_image: hello.stored_image,
+            stored_script: hello.stored_script,
+            stayed: hello.stayed,
             died: hello.died.map(Into::into),
         }
     }

@@ -3,7 +3,7 @@ use super::*;
 /// An iCE40's bitstream, as icepack lays it out.
 fn ice40(width: u16, height: u16) -> Vec<u8> {
     let mut file = vec![0xff, 0, b'x', 0, 0, 0xff];
-    file.extend(ICE40);
+    file.extend(ice40::PREAMBLE);
     file.extend([0x51, 0, 0x01, 0x05]);
     let from = file.len();
     file.extend([0x92, 0, 0x20]);
@@ -39,7 +39,7 @@ fn ecp5(comment: &str, code: u32) -> Vec<u8> {
     file.extend([0xff, 0xff, 0xff, 0xff, 0x3b, 0, 0, 0, VERIFY_ID, 0, 0, 0]);
     file.extend(code.to_be_bytes());
     file.extend([0x22, 0, 0, 0, 0x40, 0, 0, 0]);
-    file.extend(ICE40);
+    file.extend(ice40::PREAMBLE);
     file.extend([7; 100]);
     file.extend(DONE);
     file.extend([0xff; 4]);
@@ -82,7 +82,7 @@ fn parts_have_packages_and_speeds() {
 fn damage_is_found() {
     let file = ice40(182, 80);
     assert_eq!(part(&file), Ok("iCE40LP384"));
-    let from = 6 + ICE40.len() + 4;
+    let from = 6 + ice40::PREAMBLE.len() + 4;
     for at in from..file.len() - 1 {
         let mut damaged = file.clone();
         damaged[at] ^= 4;
@@ -102,7 +102,7 @@ fn damage_is_found() {
 fn noise_is_refused() {
     let mut state = 1u32;
     for _ in 0..2000 {
-        let mut file = ICE40.to_vec();
+        let mut file = ice40::PREAMBLE.to_vec();
         for _ in 0..64 {
             state ^= state << 13;
             state ^= state >> 17;
