@@ -38,7 +38,7 @@ pub static ICE40UP5K: Device = Device {
     #[rustfmt::skip]
     nextpnr_options: &[
         "--up5k", "--package", "sg48", "--json", "top.json", "--pcf", "pins.pcf", "--asc", "top.asc",
-        "--router", "router2",
+        "--router", "router2", "--router2-alt-weights",
     ],
     pack: ("yowasp-icepack", &["top.asc", "top.bin"]),
 };
@@ -60,7 +60,7 @@ pub static ECP5_85F: Device = Device {
     #[rustfmt::skip]
     nextpnr_options: &[
         "--85k", "--package", "CABGA381", "--speed", "6", "--json", "top.json", "--lpf", "pins.lpf",
-        "--textcfg", "top.config", "--router", "router2", "--tmg-ripup",
+        "--textcfg", "top.config", "--router", "router2", "--router2-alt-weights", "--tmg-ripup",
     ],
     pack: ("yowasp-ecppack", &["--compress", "top.config", "top.bit"]),
 };
