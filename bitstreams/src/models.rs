@@ -1,16 +1,20 @@
 //! Models on a board: whether they fit, and how fast they would run.
 
 use crate::{BitstreamError, Board};
+use annulus_contract::regs::feature;
 use annulus_runtime::backend::{self, Kind};
 use annulus_runtime::bench::{self, Plan};
-use annulus_runtime::models;
+use annulus_runtime::models::{self, OpenError, Opened};
 use annulus_runtime::sampling::Sampling;
 use annulus_runtime::Rotation;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Models whose cycles go into every manifest: those that ship with Annulus.
-const SHIPPED: [&str; 1] = ["names"];
+/// Models whose cycles go into a manifest, if they fit: those that ship with Annulus, and one that
+/// may be on this machine.
+const MODELS: [&str; 3] = ["names", "shakespeare", "stories260K"];
+/// Where the last may also be, beside its tokenizer: a folder of checkpoints.
+const DATA: &str = "ANNULUS_DATA";
 
 /// A model on a board.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,35 +23,49 @@ pub struct ModelOnBoard {
     pub model: String,
     /// Positions that attention looks back on.
     pub window: usize,
-    /// Cycles a token, with sampling: *simulated*, mean of all positions.
+    /// Cycles a token, with sampling: *simulated*, mean of all positions or, of a model whose
+    /// streams do not end, with a full ring.
     pub cycles_per_token: f64,
     /// Tokens a second: *derived*, the board's clock over the cycles.
     pub tokens_per_second: f64,
 }
 
-/// Counts the cycles of the shipped models on the board's core, simulated.
+/// Counts the cycles of models on the board's core, simulated. Those that do not fit or are not
+/// on this machine are left out.
 ///
 /// # Errors
-/// If one does not fit or the simulation cannot run.
+/// If a model is damaged or the simulation cannot run.
 pub fn measure(board: &Board, megahertz: f64) -> Result<Vec<ModelOnBoard>, BitstreamError> {
-    SHIPPED
-        .iter()
-        .map(|name| {
-            one(board, megahertz, name).map_err(|why| BitstreamError::Model {
-                model: (*name).into(),
-                why,
-            })
+    let measured = MODELS.iter().map(|name| {
+        one(board, megahertz, name).map_err(|why| BitstreamError::Model {
+            model: (*name).into(),
+            why,
         })
-        .collect()
+    });
+    measured.filter_map(Result::transpose).collect()
 }
 
-fn one(board: &Board, megahertz: f64, name: &str) -> Result<ModelOnBoard, String> {
+fn one(board: &Board, megahertz: f64, name: &str) -> Result<Option<ModelOnBoard>, String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
-    let opened = models::open(Path::new(name), None, Rotation::None).map_err(|e| words(&e))?;
-    let image = opened
-        .image(&board.shape(), None, None)
-        .map_err(|e| words(&e))?;
-    let mut core = backend::open(Kind::Sim, &board.shape(), None, None).map_err(|e| words(&e))?;
+    let shape = board.shape();
+    let rotation = if shape.has(feature::HADAMARD) {
+        Rotation::Hadamard
+    } else {
+        Rotation::None
+    };
+    let Some(opened) = open(name, rotation).map_err(|e| words(&e))? else {
+        return Ok(None);
+    };
+    // The longest window that fits: the one that it was trained for, or a half of it, or ...
+    let mut windows = std::iter::successors(Some(opened.default_window()), |w| Some(w / 2));
+    let Some(image) = windows
+        .by_ref()
+        .take_while(|&window| window > 0)
+        .find_map(|window| opened.image(&shape, Some(window), None).ok())
+    else {
+        return Ok(None);
+    };
+    let mut core = backend::open(Kind::Sim, &shape, None, None).map_err(|e| words(&e))?;
     core.load(&image).map_err(|e| words(&e))?;
     let sampling = Sampling {
         temperature: 0.8,
@@ -63,10 +81,29 @@ fn one(board: &Board, megahertz: f64, name: &str) -> Result<ModelOnBoard, String
         .cycles_per_token
         .ok_or("the simulated core counts no cycles")?
         .mean;
-    Ok(ModelOnBoard {
+    Ok(Some(ModelOnBoard {
         model: name.into(),
         window: image.window(),
         cycles_per_token: (10.0 * cycles).round() / 10.0,
         tokens_per_second: (1e6 * megahertz / cycles).round(),
-    })
+    }))
+}
+
+/// A model, if it is on this machine.
+fn open(name: &str, rotation: Rotation) -> Result<Option<Opened>, OpenError> {
+    match models::open(Path::new(name), None, rotation) {
+        Err(OpenError::NotFetched(_)) => {}
+        opened => return opened.map(Some),
+    }
+    let Some(folder) = std::env::var_os(DATA).map(PathBuf::from) else {
+        return Ok(None);
+    };
+    let (checkpoint, tokenizer) = (
+        folder.join(format!("{name}.bin")),
+        folder.join("tok512.bin"),
+    );
+    if !checkpoint.is_file() {
+        return Ok(None);
+    }
+    models::open(&checkpoint, Some(&tokenizer), rotation).map(Some)
 }

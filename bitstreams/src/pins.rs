@@ -3,11 +3,63 @@
 use crate::flow::FlowError;
 use std::collections::BTreeMap;
 
-/// Ports and their pins, from lines `set_io PORT PIN`; `#` begins a comment.
+/// How a list is written: as nextpnr reads it for the family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// iCE40: lines `set_io PORT PIN`.
+    Pcf,
+    /// ECP5: lines `LOCATE COMP "PORT" SITE "PIN";`, and `IOBUF PORT "PORT" ...;` for what
+    /// the pin is like.
+    Lpf,
+}
+
+impl Format {
+    /// Name of the file.
+    pub const fn file(self) -> &'static str {
+        match self {
+            Format::Pcf => "pins.pcf",
+            Format::Lpf => "pins.lpf",
+        }
+    }
+
+    /// What a line looks like.
+    pub(crate) const fn form(self) -> &'static str {
+        match self {
+            Format::Pcf => "set_io PORT PIN",
+            Format::Lpf => "LOCATE COMP \"PORT\" SITE \"PIN\";",
+        }
+    }
+
+    /// The port and the pin of a line; `None` for a line about something else.
+    fn line(self, code: &str) -> Result<Option<(&str, &str)>, FlowError> {
+        let wrong = || FlowError::PinLine {
+            line: code.into(),
+            form: self.form(),
+        };
+        match self {
+            Format::Pcf => match code.split_whitespace().collect::<Vec<_>>().as_slice() {
+                ["set_io", port, pin] => Ok(Some((port, pin))),
+                _ => Err(wrong()),
+            },
+            Format::Lpf => {
+                let statement = code.strip_suffix(';').ok_or_else(wrong)?;
+                match statement.split_whitespace().collect::<Vec<_>>().as_slice() {
+                    ["LOCATE", "COMP", port, "SITE", pin] => {
+                        Ok(Some((port.trim_matches('"'), pin.trim_matches('"'))))
+                    }
+                    ["IOBUF", "PORT", _, _, ..] => Ok(None),
+                    _ => Err(wrong()),
+                }
+            }
+        }
+    }
+}
+
+/// Ports and their pins; `#` begins a comment.
 ///
 /// # Errors
 /// A line that is none, a port or a pin that stands twice.
-pub fn parse(text: &str) -> Result<BTreeMap<String, String>, FlowError> {
+pub fn parse(format: Format, text: &str) -> Result<BTreeMap<String, String>, FlowError> {
     let mut pins = BTreeMap::new();
     let mut ports: BTreeMap<String, String> = BTreeMap::new();
     for line in text.lines() {
@@ -15,9 +67,8 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, String>, FlowError> {
         if code.is_empty() {
             continue;
         }
-        let words: Vec<_> = code.split_whitespace().collect();
-        let &["set_io", port, pin] = words.as_slice() else {
-            return Err(FlowError::PinLine(code.into()));
+        let Some((port, pin)) = format.line(code)? else {
+            continue;
         };
         if pins.insert(port.to_owned(), pin.to_owned()).is_some() {
             return Err(FlowError::PortTwice(port.into()));

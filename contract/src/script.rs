@@ -39,7 +39,7 @@ impl<'a> Script<'a> {
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {
         let script: Self = postcard::from_bytes(bytes).ok()?;
         let prompt = script.prompt.len();
-        (prompt > 0 && prompt % 2 == 0 && prompt <= 2 * MAX_PROMPT).then_some(script)
+        (prompt > 0 && prompt & 1 == 0 && prompt <= 2 * MAX_PROMPT).then_some(script)
     }
 
     /// The sampler's key for the text of this number.

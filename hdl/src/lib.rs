@@ -18,6 +18,12 @@ pub fn verilog<B: Block>(top: B) -> String {
     faults::none(&text(top))
 }
 
+/// The Verilog of a block with every planted fault, to be chosen with the input
+/// [`faults::INPUT`], and the list of them.
+pub fn faulty_verilog<B: Block>(top: B) -> (String, Vec<Fault>) {
+    faults::all(&text(top))
+}
+
 /// What `$make` makes of `$wide`, a core bare or behind a link, with as many rows as the shape
 /// asks for; `$single` where that is one, and `None` where no preset has it.
 macro_rules! preset {
@@ -38,8 +44,7 @@ pub fn core_verilog(shape: &CoreShape) -> Option<String> {
     Some(faults::none(&core_text(shape)?))
 }
 
-/// The Verilog of such a core with every planted fault, to be chosen with the input
-/// [`faults::INPUT`], and the list of them.
+/// The Verilog of such a core with every planted fault; see [`faulty_verilog`].
 pub fn faulty_core_verilog(shape: &CoreShape) -> Option<(String, Vec<Fault>)> {
     Some(faults::all(&core_text(shape)?))
 }

@@ -3,6 +3,7 @@
 
 use annulus_contract::shape;
 use annulus_contract::step::COLUMNS;
+use annulus_hdl::boards::ulx3s;
 use annulus_hdl::cells::Dot8;
 use annulus_hdl::units::array::DotArray;
 use annulus_hdl::units::tag::{WORD_TAG, WORD_TAG_BITS};
@@ -61,12 +62,17 @@ const MEMORIES: [(&str, &str); 16] = [
 #[test]
 fn memories_and_multipliers_of_the_board_core_are_inferred() {
     let folder = tempfile::tempdir().expect("a folder");
-    // Up to where logic would be mapped to gates, the slow part.
-    let log = synthesize(
-        folder.path(),
-        &board_core(),
-        "synth_ecp5 -top top -run begin:map_gates",
-    );
+    // Up to where logic would be mapped to gates, the slow part. Every memory that the floorplan
+    // gives a place must be there by its name.
+    let shape = shape::of_board("ulx3s").expect("a board");
+    let places = ulx3s::floorplan(&shape);
+    let named = places.iter().map(|(cell, _)| {
+        let cell = cell.strip_prefix("core.core.").expect("a cell of the core");
+        format!("; select -assert-count 1 c:{cell} t:DP16KD %i")
+    });
+    let commands =
+        "synth_ecp5 -top top -run begin:map_gates".to_owned() + &named.collect::<String>();
+    let log = synthesize(folder.path(), &board_core(), &commands);
     is_sound(&log);
     let cells = cells(folder.path());
     let count = |name: &str| cells.get(name).copied().unwrap_or(0);

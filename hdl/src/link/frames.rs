@@ -66,11 +66,11 @@ wire checking = part[2];
 wire writing = op[OP_WRITE];
 wire memory = op[OP_MEMORY];
 wire more = left != 8'd0;
-wire again = number == executed;
+wire again = «a repeated frame is executed again: number == executed → 1'b0»;
 wire [31:0] received = {word[30:0], value};
 wire last_bit = strobe && place == 5'd31;
 wire bad_bit = value == crc[31];
-wire good = !wrong && !bad_bit;
+wire good = «a header with a wrong checksum is taken: !wrong && !bad_bit → 1'b1»;
 wire [7:0] flags = (busy ? S_BUSY : 8'd0) | (chosen ? S_OUTPUT : 8'd0);
 
 always @(posedge clock) begin
@@ -93,14 +93,14 @@ always @(posedge clock) begin
         COMMAND: begin
             part <= ARGUMENT;
             {op, number, register_at, left} <= received;
-            wrong <= (received[31:24] & ~OP_BITS) != OPS;
+            wrong <= «an unknown operation is executed: (received[31:24] & ~OP_BITS) != OPS → 1'b0»;
         end
         ARGUMENT: part <= HEADER_CRC;
         HEADER_CRC, PAYLOAD, PAYLOAD_CRC: begin
             if (checking && !good) part <= OVER;
             else if (memory && writing && part != PAYLOAD_CRC) begin
                 part <= more ? PAYLOAD : PAYLOAD_CRC;
-                if (more) left <= left - 8'd1;
+                if (more) left <= left - «a payload never ends: 8'd1 → 8'd0»;
             end else begin
                 part <= STATUS;
                 turn <= 1;
@@ -114,7 +114,7 @@ always @(posedge clock) begin
         default: part <= OVER;
     endcase
     if (!open) begin
-        part <= COMMAND;
+        part <= «the end of a frame does not begin the next: COMMAND → part»;
         place <= 0;
         crc <= 32'hffffffff;
         wrong <= 0;

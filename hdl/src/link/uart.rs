@@ -1,7 +1,7 @@
 //! From the two wires of a UART to bits in the FPGA's clock, as
 //! [`annulus_contract::link::uart`] says.
 //!
-//! Registers that are zero, as after configuration, are an idle line.
+//! There is no reset: configuration leaves an idle line, and the first flag begins a frame.
 
 use crate::leaf;
 use crate::units::text::LUT_RAM;
@@ -79,6 +79,10 @@ reg [3:0] left;
 reg [15:0] phase;
 wire [16:0] moved = phase + 17'd{step};
 wire over = moved[16];
+initial begin
+    bits = 0;               // or synthesis may begin with a start bit
+    left = 0;
+end
 always @(posedge clock) begin
     phase <= left == 4'd0 ? 16'd0 : moved[15:0];
     if (over) begin

@@ -132,10 +132,11 @@ impl Tokenizer {
     }
 
     /// The tokens of `text`, after a BOS where `bos` says so. An empty text with BOS
-    /// is BOS alone. Byte pairs take any bytes; characters must be UTF-8 and known.
+    /// is BOS alone. Byte pairs take any bytes where the vocabulary has tokens for bytes;
+    /// else, and as characters, they must be known.
     pub fn encode(&self, text: &[u8], bos: bool) -> Result<Vec<u32>, TokenizerError> {
         match self {
-            Tokenizer::Bpe(bpe) => Ok(bpe.encode(text, bos)),
+            Tokenizer::Bpe(bpe) => bpe.encode(text, bos),
             Tokenizer::Chars(chars) => chars.encode(text, bos),
             Tokenizer::Hub(hub) => hub.encode(text, bos),
         }

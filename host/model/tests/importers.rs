@@ -254,8 +254,9 @@ fn read_with_all(file: &[u8]) {
         assert_eq!(symbols.vocab(), model.vocab);
     }
     if let Ok(bpe) = Bpe::from_bytes(file) {
-        let tokens = bpe.encode("Once upon a tïme\n".as_bytes(), true);
-        assert!(tokens.iter().all(|&t| bpe.decode(None, t).is_some()));
+        if let Ok(tokens) = bpe.encode("Once upon a tïme\n".as_bytes(), true) {
+            assert!(tokens.iter().all(|&t| bpe.decode(None, t).is_some()));
+        }
     }
     if let Ok(chars) = Chars::from_bytes(file) {
         assert_eq!(Chars::from_bytes(&chars.to_bytes()), Ok(chars));
@@ -348,7 +349,7 @@ proptest! {
     #[test]
     fn any_bytes_come_back_from_their_tokens(text in prop::collection::vec(any::<u8>(), 1..60)) {
         let bpe = Bpe::from_bytes(&tokenizer_file(400)).unwrap();
-        let tokens = bpe.encode(&text, false);
+        let tokens = bpe.encode(&text, false).unwrap();
         let decoded: Vec<u8> = tokens.iter().flat_map(|&t| bpe.decode(None, t).unwrap().to_vec()).collect();
         prop_assert_eq!(decoded, [b" ", &text[..]].concat());
     }

@@ -19,6 +19,7 @@ pub mod flash;
 pub mod generate;
 pub mod lockstep;
 pub mod models;
+pub mod number;
 pub mod sampling;
 pub mod script;
 pub mod serial;

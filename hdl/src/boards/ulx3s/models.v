@@ -7,9 +7,12 @@ module EHXPLLL(
     input PHASESEL0, PHASESEL1, PHASEDIR, PHASESTEP, PHASELOADREG,
     output CLKOP, CLKOS, LOCK
 );
-    parameter CLKI_DIV = 1, CLKFB_DIV = 1, FEEDBK_PATH = "CLKOP";
-    parameter CLKOP_ENABLE = "ENABLED", CLKOP_DIV = 1, CLKOP_CPHASE = 0, CLKOP_FPHASE = 0;
-    parameter CLKOS_ENABLE = "ENABLED", CLKOS_DIV = 1, CLKOS_CPHASE = 0, CLKOS_FPHASE = 0;
+    parameter CLKI_DIV = 1, CLKFB_DIV = 1, FEEDBK_PATH = "CLKOP", INTFB_WAKE = "DISABLED";
+    parameter PLLRST_ENA = "DISABLED", STDBY_ENABLE = "DISABLED", DPHASE_SOURCE = "DISABLED";
+    parameter CLKOP_ENABLE = "ENABLED", OUTDIVIDER_MUXA = "DIVA";
+    parameter CLKOP_DIV = 1, CLKOP_CPHASE = 0, CLKOP_FPHASE = 0;
+    parameter CLKOS_ENABLE = "ENABLED", OUTDIVIDER_MUXB = "DIVB";
+    parameter CLKOS_DIV = 1, CLKOS_CPHASE = 0, CLKOS_FPHASE = 0;
     reg [3:0] passed;
     always @(posedge CLKI) if (!LOCK) passed <= passed + 4'd1;
     assign LOCK = passed[3];

@@ -2,14 +2,15 @@
 //!
 //! The file (`tokenizer.bin`): the longest token's length, then for each token a
 //! float32 score, a length and its bytes, all little-endian. Tokens 3 to 258 stand
-//! for raw bytes and are spelled `<0x00>` to `<0xFF>`.
+//! for raw bytes and are spelled `<0x00>` to `<0xFF>`; a vocabulary too small for
+//! them spells what its tokens spell, and nothing else.
 
 use super::{counted, field, TokenizerError};
 use nom::number::complete::{le_f32, le_u32};
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
-/// Token of the byte 0; the other bytes follow.
+/// Token of the byte 0; the other bytes follow. Before it stand three controls: unknown, BOS, end.
 const FIRST_BYTE: u32 = 3;
 /// Merges at or below this score are never made.
 const LOWEST_SCORE: f32 = -1e10;
@@ -58,12 +59,11 @@ impl Bpe {
             scores.push(score);
             rest = after;
         }
-        let needed = FIRST_BYTE as usize + 256;
-        if spellings.len() < needed {
+        if spellings.len() < FIRST_BYTE as usize {
             return Err(TokenizerError::Field {
                 field: "number of tokens".into(),
                 found: spellings.len().to_string(),
-                expected: "at least 259 (three controls and the bytes)",
+                expected: "at least 3 (unknown, BOS and end)",
             });
         }
         let pieces = spellings
@@ -100,10 +100,11 @@ impl Bpe {
     }
 
     /// See [`Tokenizer::encode`](super::Tokenizer::encode).
-    pub fn encode(&self, text: &[u8], bos: bool) -> Vec<u32> {
+    pub fn encode(&self, text: &[u8], bos: bool) -> Result<Vec<u32>, TokenizerError> {
         let mut tokens = Vec::from_iter(bos.then_some(Self::BOS));
         if !text.is_empty() {
             // A text is taken to follow a space, so that its first word is spelled like any other.
+            // Where no token spells a space, no word was trained to have one.
             self.push_character(b" ", &mut tokens);
         }
         let mut rest = text;
@@ -113,10 +114,12 @@ impl Bpe {
                 .take(LONGEST_CHARACTER - 1)
                 .take_while(|&&b| b & 0xc0 == 0x80);
             let (character, after) = rest.split_at(1 + continues.count());
-            self.push_character(character, &mut tokens);
+            if !self.push_character(character, &mut tokens) {
+                return Err(self.unknown(character, text.len() - rest.len()));
+            }
             rest = after;
         }
-        self.merge(&tokens)
+        Ok(self.merge(&tokens))
     }
 
     /// The bytes that `token` writes after `previous`: the first word of a text loses
@@ -130,10 +133,26 @@ impl Bpe {
         }
     }
 
-    fn push_character(&self, character: &[u8], tokens: &mut Vec<u32>) {
-        match self.tokens.get(character) {
-            Some(&token) => tokens.push(token),
-            None => tokens.extend(character.iter().map(|&b| FIRST_BYTE + u32::from(b))),
+    /// Whether the vocabulary can spell the character: by a token of its own, or by those of its bytes.
+    fn push_character(&self, character: &[u8], tokens: &mut Vec<u32>) -> bool {
+        if let Some(&token) = self.tokens.get(character) {
+            tokens.push(token);
+        } else if self.vocab() >= FIRST_BYTE as usize + 256 {
+            tokens.extend(character.iter().map(|&b| FIRST_BYTE + u32::from(b)));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn unknown(&self, character: &[u8], at: usize) -> TokenizerError {
+        let text = String::from_utf8_lossy(character);
+        let known = self.pieces[FIRST_BYTE as usize..].iter();
+        let known: Vec<_> = known.map(|p| String::from_utf8_lossy(p)).collect();
+        TokenizerError::UnknownCharacter {
+            character: text.chars().next().unwrap_or(char::REPLACEMENT_CHARACTER),
+            at,
+            known: known.join(", "),
         }
     }
 
@@ -314,40 +333,46 @@ mod tests {
             ("aa", -1.0),
         ]);
         assert_eq!(
-            bpe.encode(b"aba", true),
+            bpe.encode(b"aba", true).unwrap(),
             [1, 259, 262, 260],
             "ab outranks ba and the space"
         );
-        assert_eq!(bpe.encode(b"ba", true), [1, 259, 263]);
-        assert_eq!(bpe.encode(b"a", true), [1, 264]);
+        assert_eq!(bpe.encode(b"ba", true).unwrap(), [1, 259, 263]);
+        assert_eq!(bpe.encode(b"a", true).unwrap(), [1, 264]);
         assert_eq!(
-            bpe.encode(b"aaab", true),
+            bpe.encode(b"aaab", true).unwrap(),
             [1, 259, 265, 262],
             "the leftmost of equal scores"
         );
-        assert_eq!(bpe.encode(b"", true), [1]);
-        assert_eq!(bpe.encode(b"", false), Vec::<u32>::new());
-        assert_eq!(bpe.encode(b"b", false), [259, 261]);
+        assert_eq!(bpe.encode(b"", true).unwrap(), [1]);
+        assert_eq!(bpe.encode(b"", false).unwrap(), Vec::<u32>::new());
+        assert_eq!(bpe.encode(b"b", false).unwrap(), [259, 261]);
     }
 
     #[test]
     fn bytes_stand_in_for_unknown_characters() {
         let bpe = tokenizer(&[(" ", 0.0), ("é", 0.0)]);
-        assert_eq!(bpe.encode("é".as_bytes(), false), [259, 260]);
-        assert_eq!(bpe.encode("ü".as_bytes(), false), [259, 3 + 0xc3, 3 + 0xbc]);
-        assert_eq!(bpe.encode(b"\n", false), [259, 3 + 10]);
+        assert_eq!(bpe.encode("é".as_bytes(), false).unwrap(), [259, 260]);
+        assert_eq!(
+            bpe.encode("ü".as_bytes(), false).unwrap(),
+            [259, 3 + 0xc3, 3 + 0xbc]
+        );
+        assert_eq!(bpe.encode(b"\n", false).unwrap(), [259, 3 + 10]);
         // Stray continuation bytes, and a run of more than a character's worth.
-        assert_eq!(bpe.encode(b"\x80", false), [259, 3 + 0x80]);
+        assert_eq!(bpe.encode(b"\x80", false).unwrap(), [259, 3 + 0x80]);
         let run = [0xf0, 0x80, 0x81, 0x82, 0x83, 0x84];
         assert_eq!(
-            bpe.encode(&run, false),
+            bpe.encode(&run, false).unwrap(),
             [259]
                 .into_iter()
                 .chain(run.map(|b| 3 + u32::from(b)))
                 .collect::<Vec<_>>()
         );
         // No space in the vocabulary: the one put before the text is a byte too.
-        assert_eq!(tokenizer(&[("a", 0.0)]).encode(b"a", false), [3 + 32, 259]);
+        assert_eq!(
+            tokenizer(&[("a", 0.0)]).encode(b"a", false).unwrap(),
+            [3 + 32, 259]
+        );
     }
 
     #[test]
@@ -392,7 +417,24 @@ mod tests {
             text(&long),
             "the tokenizer's length of token 0 is 5, but must be at most max_token_length"
         );
-        assert!(text(&file[..100]).starts_with("the tokenizer's number of tokens is "));
+        assert!(text(&file[..4]).starts_with("the tokenizer's number of tokens is 0"));
+    }
+
+    #[test]
+    fn a_small_vocabulary_has_no_bytes_to_fall_back_on() {
+        let mut file = 8u32.to_le_bytes().to_vec();
+        for word in ["<unk>", "<s>", "</s>", "a", "b", "ab"] {
+            file.extend(0f32.to_le_bytes());
+            file.extend((word.len() as u32).to_le_bytes());
+            file.extend(word.as_bytes());
+        }
+        let bpe = Bpe::from_bytes(&file).unwrap();
+        assert_eq!(bpe.encode(b"aba", true), Ok(vec![1, 5, 3]));
+        let error = bpe.encode("aé".as_bytes(), true).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the model has no symbol for 'é' (at byte 1); it knows a, b, ab"
+        );
     }
 
     proptest::proptest! {

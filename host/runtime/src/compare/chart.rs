@@ -1,7 +1,8 @@
 //! The comparison as bars on a logarithmic scale, in SVG.
 
-use super::markdown::{grouped, name};
+use super::markdown::name;
 use super::{Comparison, Evidence, Figures, Outcome};
+use crate::number::grouped;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;

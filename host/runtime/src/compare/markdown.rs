@@ -1,6 +1,7 @@
 //! The comparison as a Markdown table.
 
 use super::{Comparison, Energy, Evidence, Figures, Outcome, Row, Spread};
+use crate::number::grouped;
 use std::fmt::Write;
 
 const NOTHING: &str = "-";
@@ -115,19 +116,6 @@ fn note(row: &Row, f: &Figures) -> String {
         Energy::Unknown { why } => format!("no energy: {why}"),
     });
     parts.join("; ")
-}
-
-/// A whole number with thousands set apart.
-pub(super) fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Three digits or so.
