@@ -61,18 +61,54 @@ fn firmware(args: &FlashArgs, path: &Path) -> Outcome {
         None => boot_drive(args)?,
     };
     let written = drive::write(&firmware, &to).map_err(Failure::new)?;
-    report(&firmware, &written)
+    report(&firmware, &written)?;
+    match args.to {
+        Some(_) => Ok(()),
+        None => until_back(args),
+    }
+}
+
+/// Waits for the board that a microcontroller becomes with its new firmware, and says its version.
+fn until_back(args: &FlashArgs) -> Outcome {
+    let written = Instant::now();
+    loop {
+        match connect(args) {
+            Ok(client) => {
+                let greeting = client.greeting();
+                return output::write(&format!(
+                    "{} on {}: firmware {} answers\n",
+                    greeting.board,
+                    client.port(),
+                    greeting.firmware
+                ));
+            }
+            Err(_) if written.elapsed() < RESTART => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            Err(_) => {
+                return output::write(
+                    "the board has not come back as a serial port: `annulus devices` lists it once it has\n",
+                )
+            }
+        }
+    }
 }
 
 /// Firmware through a debug probe; an empty name is the only one that is plugged in.
 #[cfg(feature = "probe")]
 fn through_probe(firmware: &Firmware, name: &str) -> Outcome {
-    use annulus_runtime::flash::probe::{open, program, Lister};
+    use annulus_runtime::flash::probe::{open, program, Chip, Lister};
+    use annulus_runtime::flash::uf2;
+    let chip = match firmware.family {
+        Family::Rp2040 => Chip::Rp2040,
+        Family::Rp2350 => Chip::Rp2350,
+    };
     let name = Some(name).filter(|name| !name.is_empty());
     let probe = open(&Lister::new(), name).map_err(Failure::new)?;
     let bar = bytes_bar();
     bar.set_message("programming");
-    let done = program(probe, firmware, |done, all| {
+    let pieces = uf2::contents(&firmware.blocks);
+    let done = program(probe, chip, pieces, |done, all| {
         bar.set_length(all);
         bar.set_position(done);
     });

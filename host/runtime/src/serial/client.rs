@@ -54,7 +54,10 @@ pub struct Client<L> {
 }
 
 /// What a line gives.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack"
+)]
 enum Heard {
     /// An answer.
     Reply(Head, Reply),
