@@ -37,7 +37,7 @@ pub const BOARDS: [Board; 2] = [
         device: &ECP5_85F,
         megahertz: ulx3s::CLOCK as f64 / 1e6,
         clock_source: "PLL from the board's oscillator of 25 MHz",
-        goal: 80.0,
+        goal: 66.0,
         seed: 1,
     },
 ];

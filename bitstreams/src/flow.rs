@@ -190,7 +190,7 @@ fn script(job: &Job) -> String {
         format!("select -assert-count 1 c:{cell}\nsetattr -set BEL \"{site}\" c:{cell}\n")
     };
     let places: String = job.places.iter().map(place).collect();
-    format!("{first}\n{places}{last}\ntee -o cells.txt stat\n")
+    format!("{first}\n{places}{last}\nwrite_json top.json\ntee -o cells.txt stat\n")
 }
 
 /// Runs a tool in `folder`, with names that do not depend on where that is.

@@ -185,6 +185,24 @@ pub fn with_lanes(lanes: u32) -> Option<CoreShape> {
     Some(preset.shape)
 }
 
+/// Hertz at which the tops of boards run: what a bitstream is routed for, what a
+/// board's firmware drives, and what turns a simulated cycle into a derived second.
+pub mod clock {
+    /// pico-ice: a quarter of the RP2040's 125 MHz.
+    pub const PICO_ICE: u32 = 31_250_000;
+    /// ULX3S: the FPGA's own PLL, from 25 MHz.
+    pub const ULX3S: u32 = 65_000_000;
+}
+
+/// The clock in hertz of the board of this name.
+pub fn clock_of_board(name: &str) -> Option<u32> {
+    match name {
+        "pico-ice" => Some(clock::PICO_ICE),
+        "ulx3s" => Some(clock::ULX3S),
+        _ => None,
+    }
+}
+
 /// The core of the board of this name.
 pub fn of_board(name: &str) -> Option<CoreShape> {
     Some(BOARDS.iter().find(|p| p.name == name)?.shape)

@@ -162,6 +162,7 @@ impl Logic for FoldedCore {
         self.store.write_at.next = self.machine.write_at.val();
         self.store.data.next = self.machine.a.val();
         self.store.narrow.next = self.machine.narrow.val();
+        self.store.narrow_at.next = self.machine.narrow_at.val();
         self.store.reading.next = self.bus.reading.val();
         self.store.points.next = self.machine.points.val();
         self.store.result.next = self.tail.result.val();
@@ -195,7 +196,7 @@ impl Logic for FoldedCore {
         self.array.take.next = self.machine.take.val();
         self.array.tail_take.next = self.tail.take_sum.val();
         self.array.write_mantissa.next = self.machine.write_mantissa.val();
-        self.array.mantissa_at.next = self.machine.write_at.val();
+        self.array.mantissa_at.next = self.machine.narrow_at.val();
         self.array.write_byte.next = self.machine.write_byte.val();
         self.array.byte_at.next = self.machine.byte_at.val();
         self.array.processing.next = self.machine.processing.val();

@@ -5,10 +5,12 @@
 //! knows no clock but the FPGA's, so another kind of wire needs other pins only.
 
 mod frames;
+mod held;
 mod pins;
 mod uart;
 
 pub use frames::Frames;
+pub use held::HeldBus;
 pub use pins::SpiPins;
 pub use uart::{UartPins, UartReceiver, UartTransmitter};
 
@@ -19,13 +21,15 @@ use rust_hdl_core::prelude::*;
 
 /// Declares a slave that is the master of a register bus: pins, and frames behind them. `out` is
 /// the wire to the host and what drives it; `answers` names the pins' input for the bits that
-/// are sent, if they have one.
+/// are sent, if they have one; `bus` is what drives the bus: the frames, or registers behind them.
 macro_rules! link {
     ($(#[$doc:meta])* $name:ident: $pins:ident {
         clock: $clock_doc:literal,
         $(in $in:ident: $in_doc:literal,)+
         out $out:ident = $part:ident.$from:ident: $out_doc:literal,
         $(answers $answers:ident,)?
+        $(held $held:ident: $registers:ty,)?
+        bus $bus:ident,
     }) => {
         $(#[$doc])*
         #[derive(LogicBlock, Default)]
@@ -51,6 +55,7 @@ macro_rules! link {
             pub chosen: Signal<In, Bit>,
             pins: $pins,
             frames: Frames,
+            $($held: $registers,)?
         }
 
         impl Logic for $name {
@@ -67,10 +72,17 @@ macro_rules! link {
                 self.frames.busy.next = self.busy.val();
                 self.frames.chosen.next = self.chosen.val();
                 self.$out.next = self.$part.$from.val();
-                self.write.next = self.frames.write.val();
-                self.read.next = self.frames.read.val();
-                self.address.next = self.frames.address.val();
-                self.data.next = self.frames.data.val();
+                $(
+                    self.$held.clock.next = self.clock.val();
+                    self.$held.write_in.next = self.frames.write.val();
+                    self.$held.read_in.next = self.frames.read.val();
+                    self.$held.address_in.next = self.frames.address.val();
+                    self.$held.data_in.next = self.frames.data.val();
+                )?
+                self.write.next = self.$bus.write.val();
+                self.read.next = self.$bus.read.val();
+                self.address.next = self.$bus.address.val();
+                self.data.next = self.$bus.data.val();
             }
         }
     };
@@ -84,6 +96,7 @@ link! {
         in cs: "Chip select, active low.",
         in mosi: "Bits in.",
         out miso = frames.miso: "Bits out; low while nothing is answered.",
+        bus frames,
     }
 }
 
@@ -94,6 +107,8 @@ link! {
         in rx: "From the host.",
         out tx = pins.tx: "To the host.",
         answers miso,
+        held held: HeldBus,
+        bus held,
     }
 }
 

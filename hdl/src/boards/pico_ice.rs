@@ -7,6 +7,15 @@ use crate::link::SpiFoldedCore;
 use annulus_contract::shape::CoreShape;
 use rust_hdl_core::prelude::*;
 
+/// Yosys' commands from the top's Verilog, read with `ANNULUS_ICE40` defined, to the device's
+/// cells: what `synth_ice40 -abc9` does, but for the delay of a wire, 2 ns as on a full device.
+/// With the command's own, paths of many LUTs pass for short ones.
+pub const SYNTHESIS: &str = "synth_ice40 -top top -device u -abc9 -spram -run begin:map_luts; \
+    check -latchonly -assert; techmap -map +/ice40/latches_map.v; \
+    read_verilog -D ICE40_U -icells -lib -specify +/ice40/abc9_model.v; abc9 -W 2000; \
+    ice40_wrapcarry -unwrap; techmap -map +/ice40/ff_map.v; clean; opt_lut -tech ice40; \
+    synth_ice40 -top top -device u -abc9 -spram -run map_cells:";
+
 /// The ports are those of `bitstreams/pico-ice/pins.pcf`.
 #[derive(LogicBlock, Default)]
 pub struct PicoIce {

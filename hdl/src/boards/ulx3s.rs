@@ -6,14 +6,14 @@
 use crate::leaf;
 use crate::link::UartCore;
 use annulus_contract::link::uart::LEAST_CLOCK;
-use annulus_contract::shape::CoreShape;
+use annulus_contract::shape::{clock, CoreShape};
 use annulus_contract::step::COLUMNS;
 use rust_hdl_core::prelude::*;
 
 /// The board's oscillator, in hertz.
 pub const OSCILLATOR: u32 = 25_000_000;
 /// The core's clock, in hertz.
-pub const CLOCK: u32 = 62_500_000;
+pub const CLOCK: u32 = clock::ULX3S;
 const _: () = assert!(CLOCK >= LEAST_CLOCK);
 
 /// The PLL's own oscillator runs at so many times the board's, which it is compared with undivided,

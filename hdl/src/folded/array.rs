@@ -54,7 +54,7 @@ leaf! {
             ("XW", layout.mantissas as usize), ("XA", address_bits(layout.mantissas as usize)),
             ("A", address_bits(shape.memory as usize)),
         ]) + "
-reg [63:0] mantissas [0:XW-1];
+(* no_rw_check *) reg [63:0] mantissas [0:XW-1];
 integer i;
 initial begin
 ";
@@ -139,6 +139,9 @@ always @(posedge clock) begin
     for (i = 0; i < 8; i = i + 1)
         if (write_mantissa && mantissa_at[2:0] == i) mantissas[mantissa_at[XA+2:3]][8*i +: 8] <= narrow;
     x <= mantissas[with_at];
+`ifndef SYNTHESIS
+    if (write_mantissa && mantissa_at[XA+2:3] == with_at) x <= ~mantissas[with_at];
+`endif
 end
 
 reg link_upper;

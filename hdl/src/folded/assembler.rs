@@ -17,8 +17,8 @@ pub const STORE: u16 = 10;
 /// The code of everything that acts on the accumulator alone, or on the machine.
 pub const OTHER: u16 = 11;
 
-/// Nothing. Before what asks how long A is, or whether it is zero: the machine has
-/// looked at A a cycle earlier.
+/// Nothing. Before what asks whether A is zero, and twice before what asks how long it
+/// is: the machine has looked at A a cycle or two earlier.
 const NOP: u16 = OTHER << 12;
 
 /// What `OTHER` does, in the order of its codes (bits 8 to 11).
@@ -195,7 +195,7 @@ impl Assembler<'_> {
         }
         let word = self.instruction(verb, operand)?;
         if verb == "len" {
-            self.words.push(NOP);
+            self.words.extend([NOP; 2]);
         }
         self.words.push(word);
         Ok(())

@@ -14,7 +14,7 @@ use rust_hdl_core::prelude::*;
 
 leaf! {
     /// A bus of 32-bit registers: `write` and `read` are strobes, `ready` answers
-    /// each (a cycle or a few later, or [`READ_CYCLES`] for a read), and only then may the
+    /// each (two cycles or a few later, or [`READ_CYCLES`] for a read), and only then may the
     /// next come. For the time of a read the bus has the memories' read port.
     pub struct Bus {
         in clock: Clock,
@@ -104,22 +104,21 @@ wire queued = token_waits && accepted;
 reg [2:0] wait_left;
 reg write_memory;
 reg [4:0] in_put, in_got, out_put, out_got;
-wire [4:0] in_count = in_put - in_got;
-wire [4:0] out_count = out_put - out_got;
+wire input_full = in_put == {~in_got[4], in_got[3:0]};
+reg written;                    // a write is carried out, whose register is held
 wire answer = wait_left == 1;
-wire access = (write && address == R_MEM_DATA) || (answer && held == R_MEM_DATA);
+reg window;                     // the register is the window to the memories
+wire access = (written || answer) && window;
 wire lane_last = region == WIDE ? lane[0] : region == STEPS ? &lane[2:0] : 1'b1;
-wire queue = write && address == R_TOKEN_IN;
-wire take = answer && held == R_TOKEN_OUT && out_count != 0;
-always @(*) input_any = in_count != 0;
-always @(*) output_any = out_count != 0;
-always @(*) output_full = «a full output queue takes more tokens: out_count[4] → 1'b0»;
+wire queue = written && held == R_TOKEN_IN;
+wire take = answer && held == R_TOKEN_OUT && output_any;
+always @(*) input_any = in_put != in_got;
+always @(*) output_any = out_put != out_got;
+always @(*) output_full = «a full output queue takes more tokens: out_put == {~out_got[4], out_got[3:0]} → 1'b0»;
 always @(*) input_at = in_got[3:0];
 always @(*) output_at = out_put[3:0];
-always @(*) reading = wait_left != 0;
 
 // the register in which a read finds its answer
-wire window = held == R_MEM_DATA;
 wire [15:0] pair_at = {11'd0, at[4:0] & (PAIRS - 1)};
 reg [15:0] register_now, read_now;
 reg [3:0] space_now;
@@ -158,11 +157,11 @@ always @(*) begin
         default: register_now = R_TOKENS + 1;     // never written: 0
     endcase
 end
-wire into_register = (write && address >= R_BUDGET && address <= R_HEAD) || (queue && !in_count[4])
-    || (write && address == R_MEM_DATA && !processing && (region == INCREMENT || region == PHASE));
+wire into_register = (written && held >= R_BUDGET && held <= R_HEAD) || (queue && !input_full)
+    || (written && window && !processing && (region == INCREMENT || region == PHASE));
 reg [31:0] answered;
 always @(*) case (held)
-    R_STATUS: answered = {27'd0, errors != 0, output_any, in_count[4], stopped, busy};
+    R_STATUS: answered = {27'd0, errors != 0, output_any, input_full, stopped, busy};
     R_ERROR: answered = {28'd0, errors};
     R_TOKEN_OUT: answered = output_any ? {1'b1, 15'd0, found[15:0]} : 32'd0;
     R_MEM_ADDRESS: answered = {region, lane, at};
@@ -172,39 +171,44 @@ endcase
 
 always @(posedge clock) begin
     // An order is carried out before the next access.
-    ordered <= write && address == R_CONTROL;
-    ready <= (write && address != R_CONTROL && !into_register) || ordered || accepted || answer;
-    if (read) begin
-        wait_left <= READ_CYCLES;
+    ordered <= written && held == R_CONTROL;
+    ready <= (written && held != R_CONTROL && !into_register) || ordered || accepted || answer;
+    written <= write;
+    if (write || read) begin
         held <= address;
-    end else if (wait_left != 0) wait_left <= wait_left - 3'd1;
+        window <= address == R_MEM_DATA;
+    end
+    if (write) link_data <= data;
+    if (read) wait_left <= READ_CYCLES;
+    else if (wait_left != 0) wait_left <= wait_left - 3'd1;
+    if (read) reading <= 1;
+    else if (answer) reading <= 0;
     if (answer) q <= answered;
 
-    reset <= write && address == R_CONTROL && data[0];
-    clear_counters <= write && address == R_CONTROL && data[1];
-    clear_crc <= write && address == R_CONTROL && data[2];
+    reset <= written && held == R_CONTROL && link_data[0];
+    clear_counters <= written && held == R_CONTROL && link_data[1];
+    clear_crc <= written && held == R_CONTROL && link_data[2];
 
     // the window to the memories
-    write_memory <= write && address == R_MEM_DATA && «a busy core lets its memory be written: !processing → 1'b1»;
+    write_memory <= written && window && «a busy core lets its memory be written: !processing → 1'b1»;
     region_held <= region;
-    if (write) link_data <= data;
     link_at <= at;
     link_lane <= lane;
     if (access) begin
         lane <= lane_last ? 8'd0 : lane + 8'd1;
         if (lane_last) at <= at + 20'd1;
     end
-    if (write && address == R_MEM_ADDRESS) {region, lane, at} <= data;
+    if (written && held == R_MEM_ADDRESS) {region, lane, at} <= link_data;
 
     // registers that are memory, input tokens among them
     write_register <= into_register || (write_register && !accepted);
-    if (write) write_at <= address == R_TOKEN_IN ? {8'd0, INPUTS[3:0], in_put[3:0]}
-        : address != R_MEM_DATA ? {8'd0, address}
+    if (written) write_at <= held == R_TOKEN_IN ? {8'd0, INPUTS[3:0], in_put[3:0]}
+        : !window ? {8'd0, held}
         : region == PHASE ? PHASES + pair_at : INCREMENTS + pair_at;
 
     // The machine hears of a token or a budget once it can read it, not before.
-    token_waits <= (queue && !in_count[4]) || (token_waits && !accepted);
-    budget_waits <= (write && address == R_BUDGET) || (budget_waits && !accepted);
+    token_waits <= (queue && !input_full) || (token_waits && !accepted);
+    budget_waits <= (written && held == R_BUDGET) || (budget_waits && !accepted);
     if (queued) in_put <= in_put + 5'd1;
     if (pop) in_got <= in_got + 5'd1;
     if (push) out_put <= out_put + 5'd1;
@@ -214,7 +218,7 @@ always @(posedge clock) begin
 
     errors[E_SHIFT] <= errors[E_SHIFT] || illegal;
     errors[E_STEP] <= errors[E_STEP] || bad_step;
-    errors[E_OVERFLOW] <= errors[E_OVERFLOW] || (queue && in_count[4]);
+    errors[E_OVERFLOW] <= errors[E_OVERFLOW] || (queue && input_full);
     errors[E_ACCESS] <= errors[E_ACCESS] || («an access to a busy core is not reported: access && processing → 1'b0»);
     if (reset) begin
         errors <= 0;

@@ -62,9 +62,9 @@ wire start = (shift || waiting) && «a shift does not wait for its product: !val
 reg begun, rounds;
 reg signed [49:0] coarse;
 reg signed [39:0] fine;
-reg beyond;
+reg beyond, full;
+wire signed [39:0] finer = $signed(coarse[39:0]) >>> n[2:0];
 wire outside = beyond || fine[39:32] != {8{fine[32]}};
-wire full = fine[32:1] == 32'h7fffffff;
 wire up = «a product is truncated where it should be rounded: rounds → 1'b0» && fine[0] && !full;
 wire [31:0] rounded = fine[32:1] + {31'd0, up};
 always @(*) result = rounds && outside ? {coarse[49], {31{~coarse[49]}}} : rounded;
@@ -75,7 +75,8 @@ always @(posedge clock) begin
     done <= begun && !reset;
     if (start) coarse <= $signed({p, 1'b0}) >>> {n[4:3], 3'd0};
     if (begun) begin
-        fine <= $signed(coarse[39:0]) >>> n[2:0];
+        fine <= finer;
+        full <= finer[32:1] == 32'h7fffffff;
         beyond <= coarse[49:39] != {11{coarse[49]}};
     end
 end

@@ -53,6 +53,7 @@ leaf! {
         in write_at: Bits<16>,
         in data: Bits<32>,
         in narrow: Bits<16>,
+        in narrow_at: Bits<16>,
         in link_gains: Bit,
         in link_key_scales: Bit,
         in link_steps: Bit,
@@ -81,14 +82,14 @@ leaf! {
             ("S_LANE", space::LANE as usize), ("S_PAIR", space::PAIR as usize),
             ("S_ROW_ENTRY", space::ROW_ENTRY as usize), ("S_KEY_ENTRY", space::KEY_ENTRY as usize),
         ]) + "
-reg [31:0] registers [0:RW-1];
-reg [15:0] even [0:VW-1];
-reg [15:0] odd [0:VW-1];
+(* no_rw_check *) reg [31:0] registers [0:RW-1];
+(* no_rw_check *) reg [15:0] even [0:VW-1];
+(* no_rw_check *) reg [15:0] odd [0:VW-1];
 reg [15:0] table_words [0:TW-1];
-reg [6:0] key_scales [0:KW-1];
-reg [15:0] row_scales [0:CW-1];
-reg [31:0] steps [0:SW-1];
-reg [23:0] logits [0:LW-1];
+(* no_rw_check *) reg [6:0] key_scales [0:KW-1];
+(* no_rw_check *) reg [15:0] row_scales [0:CW-1];
+(* no_rw_check *) reg [31:0] steps [0:SW-1];
+(* no_rw_check *) reg [23:0] logits [0:LW-1];
 integer i;
 initial begin
     for (i = 0; i < RW; i = i + 1) registers[i] = 32'd0;
@@ -107,37 +108,29 @@ reg [23:0] logit;
 reg odd_found, odd_scale;
 wire [15:0] element_at = reading || points ? at : vector_at;
 wire [15:0] scale_read_at = reading ? at : scale_at;
-wire [VA-1:0] vector_write_at = link_gains ? link_at[VA-1:0] : write_at[VA:1];
+wire [VA-1:0] vector_write_at = link_gains ? link_at[VA-1:0] : narrow_at[VA:1];
 wire [KA-1:0] key_write_at = link_key_scales ? link_at[KA-1:0] : write_at[KA-1:0];
-always @(posedge clock) begin
-    if (write_register) registers[write_register_at[RA-1:0]] <= register_data;
-    found <= registers[register_at[RA-1:0]];
-end
-always @(posedge clock) begin
-    if (link_gains || (write_vector && !write_at[0])) even[vector_write_at] <= link_gains ? link_data[15:0] : narrow;
-    found_even <= even[element_at[VA:1]];
-end
-always @(posedge clock) begin
-    if (link_gains || (write_vector && write_at[0])) odd[vector_write_at] <= link_gains ? link_data[31:16] : narrow;
-    found_odd <= odd[element_at[VA:1]];
-end
 always @(posedge clock) entry <= table_words[at[TA-1:0]];
-always @(posedge clock) begin
-    if (link_key_scales || write_key_scale) key_scales[key_write_at] <= link_key_scales ? link_data[6:0] : data[6:0];
-    key_scale <= key_scales[scale_read_at[KA-1:0]];
-end
-always @(posedge clock) begin
-    if (link_scales) row_scales[link_at[CA-1:0]] <= link_data[15:0];
-    row_scale <= row_scales[scale_read_at[CA:1]];
-end
-always @(posedge clock) begin
-    if (link_steps) steps[{link_at[SA-4:0], link_lane[2:0]}] <= link_data;
-    step <= steps[step_at[SA-1:0]];
-end
-always @(posedge clock) begin
-    if (write_logit) logits[write_at[LA-1:0]] <= data[23:0];
-    logit <= logits[at[LA-1:0]];
-end
+";
+        for memory in [
+            Memory { name: "registers", q: "found", write: "write_register", write_at: "write_register_at[RA-1:0]",
+                data: "register_data", read_at: "register_at[RA-1:0]" },
+            Memory { name: "even", q: "found_even", write: "(link_gains || (write_vector && !narrow_at[0]))", write_at: "vector_write_at",
+                data: "link_gains ? link_data[15:0] : narrow", read_at: "element_at[VA:1]" },
+            Memory { name: "odd", q: "found_odd", write: "(link_gains || (write_vector && narrow_at[0]))", write_at: "vector_write_at",
+                data: "link_gains ? link_data[31:16] : narrow", read_at: "element_at[VA:1]" },
+            Memory { name: "key_scales", q: "key_scale", write: "(link_key_scales || write_key_scale)", write_at: "key_write_at",
+                data: "link_key_scales ? link_data[6:0] : data[6:0]", read_at: "scale_read_at[KA-1:0]" },
+            Memory { name: "row_scales", q: "row_scale", write: "link_scales", write_at: "link_at[CA-1:0]",
+                data: "link_data[15:0]", read_at: "scale_read_at[CA:1]" },
+            Memory { name: "steps", q: "step", write: "link_steps", write_at: "{link_at[SA-4:0], link_lane[2:0]}",
+                data: "link_data", read_at: "step_at[SA-1:0]" },
+            Memory { name: "logits", q: "logit", write: "write_logit", write_at: "write_at[LA-1:0]",
+                data: "data[23:0]", read_at: "at[LA-1:0]" },
+        ] {
+            text += &memory.verilog();
+        }
+        text += "
 always @(posedge clock) odd_found <= element_at[0];
 always @(posedge clock) odd_scale <= scale_read_at[0];
 
@@ -155,16 +148,19 @@ always @(posedge clock) stale_{i} <= {order} || (stale_{i} && !(write_register &
 ");
         }
         let zero: Vec<_> = all.iter().enumerate()
-            .map(|(i, (address, _))| format!("(stale_{i} && read_at == 16'd{address})")).collect();
+            .map(|(i, (address, _))| {
+                text += &format!("reg read_{i};\nalways @(posedge clock) read_{i} <= register_at == 16'd{address};\n");
+                format!("(stale_{i} && read_{i})")
+            })
+            .collect();
         text + &format!("
-reg [15:0] read_at;
-wire phases_read = read_at / PAIRS == PHASES / PAIRS;
+reg phases_read;
 wire phases_written = link_writes && write_register_at / PAIRS == PHASES / PAIRS;
 reg stale_phases;
 wire zero = (stale_phases && phases_read) || {};
 always @(posedge clock) begin
     stale_phases <= reset || «a restart keeps the phases: restart → 1'b0» || (stale_phases && !phases_moved && «restored phases are forgotten: !phases_written → 1'b1»);
-    read_at <= register_at;
+    phases_read <= register_at / PAIRS == PHASES / PAIRS;
 end
 ", zero.join(" || ")) + "
 always @(*) element = odd_found ? found_odd : found_even;
@@ -197,5 +193,38 @@ always @(*) case (space)
 endcase
 always @(posedge clock) operand <= invert ? ~chosen : chosen;
 "
+    }
+}
+
+/// A block RAM: what is read of a word while it is written is nobody's, in hardware and here.
+struct Memory {
+    name: &'static str,
+    q: &'static str,
+    write: &'static str,
+    write_at: &'static str,
+    data: &'static str,
+    read_at: &'static str,
+}
+
+impl Memory {
+    fn verilog(&self) -> String {
+        let Self {
+            name,
+            q,
+            write,
+            write_at,
+            data,
+            read_at,
+        } = self;
+        format!(
+            "always @(posedge clock) begin
+    if ({write}) {name}[{write_at}] <= {data};
+    {q} <= {name}[{read_at}];
+`ifndef SYNTHESIS
+    if ({write} && {write_at} == {read_at}) {q} <= ~{name}[{read_at}];
+`endif
+end
+"
+        )
     }
 }

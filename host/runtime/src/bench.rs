@@ -5,6 +5,7 @@ use crate::backend::{Backend, BackendError, Choice, Kind};
 use crate::driver::Counters;
 use crate::generate::GenerateError;
 use crate::sampling::Sampling;
+use annulus_contract::shape::clock_of_board;
 use annulus_contract::step;
 use annulus_model::cycles::token_cycles;
 use annulus_model::image::Image;
@@ -94,6 +95,8 @@ pub struct Report {
     pub tokens_per_second: f64,
     /// Cycles simulated a second of wall-clock time.
     pub simulated_cycles_per_second: Option<f64>,
+    /// What a board would do, where one was named.
+    pub on_board: Option<OnBoard>,
     /// Where the figures come from: `simulated` (cycles are exact) or `measured`.
     pub evidence: String,
 }
@@ -109,6 +112,33 @@ pub struct Cycles {
     pub max: u64,
     /// Mean at each position, from `positions[0]` on.
     pub by_position: Vec<f64>,
+}
+
+/// A rate of a board: *derived*, for no board was there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OnBoard {
+    /// Its name.
+    pub board: String,
+    /// Megahertz at which the board's top runs; not what its routing would allow.
+    pub clock_mhz: f64,
+    /// That clock over the mean of the simulated cycles.
+    pub derived_tokens_per_second: f64,
+}
+
+impl Report {
+    /// The report with the rate on a board, if its core is simulated and the board has a clock.
+    pub fn on(mut self, board: &str) -> Self {
+        let cycles = self.cycles_per_token.as_ref();
+        let cycles = cycles.filter(|_| self.backend == Kind::Sim.name());
+        self.on_board = clock_of_board(board)
+            .zip(cycles)
+            .map(|(hertz, cycles)| OnBoard {
+                board: board.into(),
+                clock_mhz: f64::from(hertz) / 1e6,
+                derived_tokens_per_second: f64::from(hertz) / cycles.mean,
+            });
+        self
+    }
 }
 
 /// What the cycle model says.
@@ -328,6 +358,7 @@ fn report(
         simulated_cycles_per_second: mean_cycles
             .filter(|_| kind == Kind::Sim)
             .map(|cycles| cycles * rate),
+        on_board: None,
         evidence: if kind == Kind::Sim {
             "simulated"
         } else {

@@ -30,7 +30,7 @@ pub(super) fn root() -> PathBuf {
 
 /// The SHA-256 of the parts, in hexadecimal. Each part is preceded by its length, so that no two
 /// lists of parts run together into the same bytes.
-pub(super) fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+pub fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
@@ -44,7 +44,10 @@ pub(super) fn key<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
 /// `build` fills a temporary folder, which is then renamed: a folder under its final name is
 /// always complete. A lock file lets one process build while the others wait, and a builder that
 /// was killed leaves nothing that the next one trips over.
-pub(super) fn fetch(
+///
+/// # Errors
+/// What `build` says, or a cache that cannot be written.
+pub fn fetch(
     root: &Path,
     key: &str,
     progress: &mut dyn FnMut(Progress),

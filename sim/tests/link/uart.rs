@@ -159,12 +159,10 @@ impl Stream for Noisy {
 
 #[test]
 fn a_bad_line_costs_time_and_nothing_else() {
-    for (rate, seed) in [(300, 20), (100, 21)] {
-        let mut core = Noisy::master(rate, seed);
-        runs_as_the_reference(&mut core, &small_model(seed), seed);
-        println!("one in {rate}: {} frames sent again", core.repeated());
-        assert!(core.repeated() > 50, "the line is bad");
-    }
+    let mut core = Noisy::master(300, 20);
+    runs_as_the_reference(&mut core, &small_model(20), 20);
+    println!("{} frames sent again", core.repeated());
+    assert!(core.repeated() > 50, "the line is bad");
 }
 
 #[test]

@@ -34,7 +34,10 @@ pub fn run(args: &BenchArgs) -> Outcome {
         },
     );
     bar.finish_and_clear();
-    let report = report.map_err(Failure::new)?;
+    let mut report = report.map_err(Failure::new)?;
+    if let Some(board) = &args.model.core.board {
+        report = report.on(board);
+    }
 
     if args.json {
         output::write_json(&report)?;
@@ -96,6 +99,17 @@ fn table(report: &Report) -> String {
                 grouped(cycles.mean),
                 grouped(cycles.min as f64),
                 grouped(cycles.max as f64)
+            ),
+        );
+    }
+    if let Some(on) = &report.on_board {
+        row(
+            "derived",
+            format!(
+                "{} tokens/s on {}: its {} MHz over the simulated cycles",
+                grouped(on.derived_tokens_per_second),
+                on.board,
+                on.clock_mhz
             ),
         );
     }

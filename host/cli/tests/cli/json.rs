@@ -145,6 +145,20 @@ fn bench() {
 }
 
 #[test]
+fn bench_derives_a_board_s_rate_from_its_clock() {
+    let report = line("bench --model names --board pico-ice -n 16 --json").json();
+    let number = |value: &Value| value.as_f64().expect("a number");
+    let on = &report["on_board"];
+    assert_eq!(on["board"], "pico-ice");
+    let hertz = 1e6 * number(&on["clock_mhz"]);
+    let cycles = number(&report["cycles_per_token"]["mean"]);
+    let rate = number(&on["derived_tokens_per_second"]);
+    assert!((rate - hertz / cycles).abs() < 1e-6 * rate, "{on}");
+    let processor = line("bench --model names --board pico-ice --backend cpu -n 16 --json").json();
+    assert!(processor["on_board"].is_null(), "a processor is no board");
+}
+
+#[test]
 fn bench_measures_a_full_ring() {
     let Some(_) = data("stories260K.bin") else {
         return;

@@ -2,21 +2,18 @@
 
 use super::energy::{Energy, Meter};
 use super::figures::{figures, mean, Evidence, Figures, Runs};
-use super::row::row;
+use super::row::{row, Boxed};
 use super::{Request, Row};
 use crate::backend::{self, Backend, Choice, Kind};
 use annulus_contract::sample::Gumbel;
 use annulus_contract::shape::CoreShape;
 use annulus_model::image::Image;
 use cpu_time::ThreadTime;
-use std::error::Error;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// A run that is shorter is repeated until it has taken this long.
 pub(super) const RUN_TIME: Duration = Duration::from_millis(50);
-
-pub(super) type Boxed = Box<dyn Error + Send + Sync>;
 
 /// What all rows share.
 pub(super) struct Bench<'a> {

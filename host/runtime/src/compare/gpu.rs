@@ -1,9 +1,9 @@
 //! Rows of a GPU.
 
-use super::bench::{Bench, Boxed};
+use super::bench::Bench;
 use super::energy::{Energy, Meter};
 use super::figures::{figures, mean, Evidence, Figures, Runs, Spread};
-use super::row::row;
+use super::row::{row, Boxed};
 use super::Row;
 use crate::backend::{Choice, Kind};
 use annulus_kernels::device::{CudaError, Device};

@@ -1,9 +1,9 @@
 //! Rows of this machine's processor.
 
-use super::bench::{Bench, Boxed, RUN_TIME};
+use super::bench::{Bench, RUN_TIME};
 use super::energy::{Energy, Meter};
 use super::figures::{figures, Evidence, Figures, Runs, Spread};
-use super::row::row;
+use super::row::{row, Boxed};
 use super::{host, Row};
 use crate::backend::Kind;
 use crate::cpu::CpuEngine;

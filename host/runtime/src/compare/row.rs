@@ -1,10 +1,12 @@
 //! A row: what ran, and that its tokens are those of the `cpu` backend.
 
-use super::bench::Boxed;
 use super::energy::Energy;
 use super::figures::{Figures, Runs};
 use super::{Outcome, Row};
 use crate::backend::Kind;
+use std::error::Error;
+
+pub(super) type Boxed = Box<dyn Error + Send + Sync>;
 
 /// A row that has not run yet.
 pub(super) struct Unfinished {
