@@ -61,37 +61,7 @@ fn firmware(args: &FlashArgs, path: &Path) -> Outcome {
         None => boot_drive(args)?,
     };
     let written = drive::write(&firmware, &to).map_err(Failure::new)?;
-    report(&firmware, &written)?;
-    match args.to {
-        Some(_) => Ok(()),
-        None => until_back(args),
-    }
-}
-
-/// Waits for the board that a microcontroller becomes with its new firmware, and says its version.
-fn until_back(args: &FlashArgs) -> Outcome {
-    let written = Instant::now();
-    loop {
-        match connect(args) {
-            Ok(client) => {
-                let greeting = client.greeting();
-                return output::write(&format!(
-                    "{} on {}: firmware {} answers\n",
-                    greeting.board,
-                    client.port(),
-                    greeting.firmware
-                ));
-            }
-            Err(_) if written.elapsed() < RESTART => {
-                std::thread::sleep(Duration::from_millis(200));
-            }
-            Err(_) => {
-                return output::write(
-                    "the board has not come back as a serial port: `annulus devices` lists it once it has\n",
-                )
-            }
-        }
-    }
+    report(&firmware, &written)
 }
 
 /// Firmware through a debug probe; an empty name is the only one that is plugged in.
