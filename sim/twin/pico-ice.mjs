@@ -9,6 +9,7 @@ const LEDS = [12, 13, 15]; // green, red, blue; active low
 const CLOCK_OUTPUT = 8; // the function of pin 24 that gives it the clock generator GPOUT2
 const CHUNK = 512;
 const SCREEN = 0x3c; // address of the display
+const SCREEN_WIRES = [0, 1];
 
 /** A pin as a wire sees it that something weakly pulls up. */
 const level = (state) =>
@@ -57,6 +58,8 @@ export class PicoIce {
     });
     gpio[PIN.CONFIG_SELECT].addListener(() => this.#flush());
 
+    // The emulator does not model what a pin's own resistor does to a wire that nobody drives.
+    for (const pin of SCREEN_WIRES) gpio[pin].setInputValue(true);
     if (screen) this.#plugScreen();
 
     for (const pin of LEDS) {

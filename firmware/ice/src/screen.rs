@@ -42,15 +42,17 @@ pub struct Oled<I> {
 }
 
 impl<I: I2c> Oled<I> {
-    /// Looks for a display on this bus.
-    pub fn new(bus: I) -> Self {
-        let interface = I2CDisplayInterface::new(bus);
-        let size = DisplaySize128x64;
-        let display = Ssd1306::new(interface, size, DisplayRotation::Rotate0);
-        let mut display = display.into_buffered_graphics_mode();
-        let found = display.init().and_then(|()| display.flush()).is_ok();
+    /// Looks for a display on this bus, if there is one.
+    pub fn new(bus: Option<I>) -> Self {
+        let display = bus.and_then(|bus| {
+            let interface = I2CDisplayInterface::new(bus);
+            let display = Ssd1306::new(interface, DisplaySize128x64, DisplayRotation::Rotate0);
+            let mut display = display.into_buffered_graphics_mode();
+            let found = display.init().and_then(|()| display.flush());
+            found.is_ok().then_some(display)
+        });
         let mut oled = Oled {
-            display: found.then_some(display),
+            display,
             page: Page::default(),
             rate: 0,
         };

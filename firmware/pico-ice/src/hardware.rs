@@ -31,6 +31,8 @@ const FPGA_CLOCK: HertzU32 = HertzU32::kHz(31_250);
 const LINK_CLOCK: HertzU32 = HertzU32::MHz(7);
 /// The display's wires.
 const SCREEN_CLOCK: HertzU32 = HertzU32::kHz(400);
+/// How long they take to rise.
+const RISING_MICROS: u64 = 100;
 /// How long a turn of the loop may take.
 const WATCHDOG_MILLIS: u32 = 4_000;
 
@@ -109,14 +111,20 @@ pub fn parts(mut pac: pac::Peripherals) -> Parts<PicoIce, impl Screen, Link, Usb
         MODE_0,
     );
     let Ok(link) = ExclusiveDevice::new_no_delay(spi, high(pins.gpio5));
-    let screen = Oled::new(I2C::i2c0(
-        pac.I2C0,
-        pins.gpio0.reconfigure(),
-        pins.gpio1.reconfigure(),
-        SCREEN_CLOCK,
-        &mut pac.RESETS,
-        &clocks.system_clock,
-    ));
+    let (sda, scl) = (
+        pins.gpio0.into_pull_up_input(),
+        pins.gpio1.into_pull_up_input(),
+    );
+    let screen = Oled::new(wires_rest(&timer, sda.as_input(), scl.as_input()).then(|| {
+        I2C::i2c0(
+            pac.I2C0,
+            sda.reconfigure(),
+            scl.reconfigure(),
+            SCREEN_CLOCK,
+            &mut pac.RESETS,
+            &clocks.system_clock,
+        )
+    }));
     let usb = UsbBusAllocator::new(UsbBus::new(
         pac.USBCTRL_REGS,
         pac.USBCTRL_DPRAM,
@@ -145,6 +153,14 @@ pub fn parts(mut pac: pac::Peripherals) -> Parts<PicoIce, impl Screen, Link, Usb
         usb,
         hanged,
     }
+}
+
+/// Whether both wires of the display are high once they have been pulled up. The port would wait for
+/// ever for wires that something holds low.
+fn wires_rest(timer: &Timer, mut sda: impl InputPin, mut scl: impl InputPin) -> bool {
+    let start = timer.get_counter();
+    while (timer.get_counter() - start).to_micros() < RISING_MICROS {}
+    matches!((sda.is_high(), scl.is_high()), (Ok(true), Ok(true)))
 }
 
 /// The boot ROM's way to write flash.

@@ -3,9 +3,10 @@
 pub mod bitstream;
 pub mod drive;
 pub mod elf;
-#[cfg(feature = "probe")]
-pub mod probe;
 pub mod uf2;
+
+#[cfg(feature = "probe")]
+pub use annulus_probe as probe;
 
 use bitstream::{Bitstream, BitstreamError};
 use std::ffi::OsStr;

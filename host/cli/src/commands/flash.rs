@@ -67,12 +67,18 @@ fn firmware(args: &FlashArgs, path: &Path) -> Outcome {
 /// Firmware through a debug probe; an empty name is the only one that is plugged in.
 #[cfg(feature = "probe")]
 fn through_probe(firmware: &Firmware, name: &str) -> Outcome {
-    use annulus_runtime::flash::probe::{open, program, Lister};
+    use annulus_runtime::flash::probe::{open, program, Chip, Lister};
+    use annulus_runtime::flash::uf2;
+    let chip = match firmware.family {
+        Family::Rp2040 => Chip::Rp2040,
+        Family::Rp2350 => Chip::Rp2350,
+    };
     let name = Some(name).filter(|name| !name.is_empty());
     let probe = open(&Lister::new(), name).map_err(Failure::new)?;
     let bar = bytes_bar();
     bar.set_message("programming");
-    let done = program(probe, firmware, |done, all| {
+    let pieces = uf2::contents(&firmware.blocks);
+    let done = program(probe, chip, pieces, |done, all| {
         bar.set_length(all);
         bar.set_position(done);
     });

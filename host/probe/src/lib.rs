@@ -1,10 +1,10 @@
 //! Programming a microcontroller through its debug port (SWD), with any probe that probe-rs knows.
+//!
+//! A crate of its own because probe-rs brings 200 others, which only this needs.
 
-use super::drive::Firmware;
-use super::uf2::{self, Family};
 use probe_rs::flashing::{DownloadOptions, FlashProgress, ProgressEvent};
 use probe_rs::probe::{DebugProbeSelector, Probe};
-use probe_rs::Permissions;
+use probe_rs::{Permissions, Session};
 
 pub use probe_rs::probe::list::Lister;
 
@@ -88,36 +88,56 @@ pub fn open(lister: &Lister, name: Option<&str>) -> Result<Probe, ProbeError> {
     opened.map_err(|error| ProbeError::Open(causes(&error)))
 }
 
-/// What probe-rs calls a microcontroller.
-fn chip(family: Family) -> &'static str {
-    match family {
-        Family::Rp2040 => "RP2040",
-        Family::Rp2350 => "RP235x",
+/// The microcontrollers that there is firmware for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chip {
+    /// RP2040.
+    Rp2040,
+    /// RP2350.
+    Rp2350,
+}
+
+impl Chip {
+    /// What probe-rs calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Chip::Rp2040 => "RP2040",
+            Chip::Rp2350 => "RP235x",
+        }
     }
 }
 
-/// Programs firmware, reads it back and starts it. `progress` hears how many bytes of how many have
+/// Attaches to a microcontroller.
+///
+/// # Errors
+/// If none of this kind answers.
+pub fn attach(probe: Probe, chip: Chip) -> Result<Session, ProbeError> {
+    let attached = probe.attach(chip.name(), Permissions::default());
+    attached.map_err(|error| ProbeError::Attach {
+        chip: chip.name(),
+        why: causes(&error),
+    })
+}
+
+/// Programs firmware, as addresses and bytes, reads it back and starts it. `progress` hears how many bytes of how many have
 /// been erased, written and read back.
 ///
 /// # Errors
 /// If no such microcontroller answers, or its flash does not take it.
-pub fn program(
+pub fn program<'a>(
     probe: Probe,
-    firmware: &Firmware,
+    chip: Chip,
+    firmware: impl IntoIterator<Item = (u32, &'a [u8])>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<(), ProbeError> {
-    let chip = chip(firmware.family);
-    let attached = probe.attach(chip, Permissions::default());
-    let mut session = attached.map_err(|error| ProbeError::Attach {
-        chip,
-        why: causes(&error),
-    })?;
+    let mut session = attach(probe, chip)?;
+    let chip = chip.name();
     let failed = |error: &dyn std::error::Error| ProbeError::Program {
         chip,
         why: causes(error),
     };
     let mut loader = session.target().flash_loader();
-    for (address, bytes) in uf2::contents(&firmware.blocks) {
+    for (address, bytes) in firmware {
         let added = loader.add_data(address.into(), bytes);
         added.map_err(|error| failed(&error))?;
     }
