@@ -2,7 +2,7 @@
 
 use crate::flow::{Device, ECP5_85F, ICE40UP5K};
 use crate::BitstreamError;
-use annulus_contract::shape::{self, CoreShape};
+use annulus_contract::shape::{self, clock, CoreShape};
 use annulus_hdl::boards::ulx3s;
 
 /// A board.
@@ -27,7 +27,7 @@ pub const BOARDS: [Board; 2] = [
     Board {
         name: "pico-ice",
         device: &ICE40UP5K,
-        megahertz: 31.25,
+        megahertz: clock::PICO_ICE as f64 / 1e6,
         clock_source: "RP2040: system clock of 125 MHz / 4, from GP24 to pin 35",
         goal: 40.0,
         seed: 1,
@@ -35,7 +35,7 @@ pub const BOARDS: [Board; 2] = [
     Board {
         name: "ulx3s",
         device: &ECP5_85F,
-        megahertz: ulx3s::CLOCK as f64 / 1e6,
+        megahertz: clock::ULX3S as f64 / 1e6,
         clock_source: "PLL from the board's oscillator of 25 MHz",
         goal: 66.0,
         seed: 1,

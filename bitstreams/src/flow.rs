@@ -133,9 +133,13 @@ pub fn run(job: &Job, progress: &mut dyn FnMut(&str)) -> Result<Routed, FlowErro
     {
         discard(&folder.join("top.json"));
     }
-    let settings = format!("goal {goal} MHz, seed {seed}\n");
+    #[rustfmt::skip]
+    let how = [
+        "--freq", &goal, "--seed", &seed, "--timing-allow-fail", "--report", "report.json", "-q",
+    ];
+    let options = [device.nextpnr_options, &how].concat();
     let placed_otherwise = update(&folder.join(device.pins.file()), job.pins)?
-        | update(&folder.join("settings.txt"), &settings)?;
+        | update(&folder.join("nextpnr.txt"), &options.join(" "))?;
 
     let unsynthesized = !folder.join("top.json").is_file();
     if unsynthesized || placed_otherwise {
@@ -148,11 +152,6 @@ pub fn run(job: &Job, progress: &mut dyn FnMut(&str)) -> Result<Routed, FlowErro
     }
     if !folder.join("report.json").is_file() {
         progress("placement and routing (minutes)");
-        #[rustfmt::skip]
-        let how = [
-            "--freq", &goal, "--seed", &seed, "--timing-allow-fail", "--report", "report.json", "-q",
-        ];
-        let options = [device.nextpnr_options, &how].concat();
         let pnr = tool(job, folder, device.nextpnr, &options)?;
         succeeded("nextpnr", &pnr)?;
     }
@@ -199,10 +198,14 @@ fn tool(job: &Job, folder: &Path, name: &str, arguments: &[&str]) -> Result<Outp
     if !path.is_file() {
         return Err(FlowError::Missing(name.into()));
     }
-    Command::new(&path)
-        .args(arguments)
-        .current_dir(folder)
-        .output()
+    // The tool runs elsewhere, from where a relative path would lead nowhere.
+    std::path::absolute(&path)
+        .and_then(|tool| {
+            Command::new(tool)
+                .args(arguments)
+                .current_dir(folder)
+                .output()
+        })
         .map_err(|error| FlowError::File { path, error })
 }
 

@@ -60,7 +60,7 @@ pub static ECP5_85F: Device = Device {
     #[rustfmt::skip]
     nextpnr_options: &[
         "--85k", "--package", "CABGA381", "--speed", "6", "--json", "top.json", "--lpf", "pins.lpf",
-        "--textcfg", "top.config", "--router", "router2", "--router2-alt-weights", "--tmg-ripup",
+        "--textcfg", "top.config", "--router", "router2", "--tmg-ripup",
     ],
     pack: ("yowasp-ecppack", &["--compress", "top.config", "top.bit"]),
 };

@@ -1,8 +1,8 @@
 //! The RP2040's pins and peripherals, as they are wired on the pico-ice.
 
+use annulus_contract::shape::clock;
 use annulus_contract::wire::Reboot;
 use annulus_firmware_ice::{Hardware, Line, Oled, Parts, RomFlash, Screen, Text};
-
 use embedded_hal::digital::{InputPin, OutputPin};
 use embedded_hal::spi::MODE_0;
 use embedded_hal_bus::spi::{ExclusiveDevice, NoDelay};
@@ -24,7 +24,7 @@ use usb_device::bus::UsbBusAllocator;
 /// The crystal.
 const CRYSTAL: HertzU32 = HertzU32::MHz(12);
 /// The FPGA's clock, which the bitstream is routed for: a quarter of the system's 125 MHz.
-const FPGA_CLOCK: HertzU32 = HertzU32::kHz(31_250);
+const FPGA_CLOCK: HertzU32 = HertzU32::Hz(clock::PICO_ICE);
 /// The link to the core. The core samples SCK with its clock and needs four periods of it, and
 /// its answer is three of them and the wires behind: 125 MHz / 18 leaves the answer 35 ns, where
 /// the next faster divider would leave 16. The port rounds down to what its divider can do.

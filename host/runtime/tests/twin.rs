@@ -3,6 +3,7 @@
 
 use annulus_contract::flash::{Slot, PAGE};
 use annulus_contract::sample::Gumbel;
+use annulus_contract::shape::clock;
 use annulus_contract::wire::{Digest, Fault, Object, Place, Reboot, Request};
 use annulus_runtime::backend::{self, Backend, BackendError, Board, Choice, Kind};
 use annulus_runtime::lockstep::compare;
@@ -223,8 +224,7 @@ fn names_on_the_board_are_those_of_the_cpu_bit_for_bit() {
         "{count} tokens in {micros} us of the board's time, {:.0} tokens/s: core {:.0}%, link {:.0}%, the \
          rest of the firmware {:.0}%, waiting for credit {:.1}%",
         count as f64 * 1e6 / micros,
-        // At 31.25 MHz.
-        share(cycles * 1000 / 31_250),
+        share(cycles * 1_000_000 / u64::from(clock::PICO_ICE)),
         share(link),
         share(busy - link),
         share(held),
