@@ -298,7 +298,7 @@ fn versions(job: &Job, folder: &Path) -> BTreeMap<String, String> {
             let version = line.split(" (git").next().unwrap_or(line);
             Some((
                 name.trim_start_matches("yowasp-").to_owned(),
-                version.trim().trim_matches('"').to_owned(),
+                version.trim().replace('"', ""),
             ))
         })
         .collect()
