@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn objects_are_kept_side_by_side_until_they_are_replaced() {
         let mut storage = chip();
-        let long: std::vec::Vec<u8> = (0..100_000u32).map(|i| (i * i) as u8).collect();
+        let long: std::vec::Vec<u8> = (0..100_000u32).map(|i| i.wrapping_mul(i) as u8).collect();
         let all = [Object::Bitstream, Object::Image, Object::Script];
         for object in all {
             assert_eq!(storage.stored(object), None);

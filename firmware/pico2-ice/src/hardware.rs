@@ -65,8 +65,8 @@ pub struct Pico2Ice {
     _fpga_clock: Pin<Gpio21, FunctionClock, PullNone>,
 }
 
-/// Drives a shared pin.
-fn drive(pin: u32, high: bool) {
+/// Drives a shared pin, which cannot fail.
+fn drive(pin: u32, high: bool) -> Result<(), Infallible> {
     // Safety: these registers change the bits that are one in what is written, at once, and
     // nobody else drives these pins.
     let sio = unsafe { &*pac::SIO::PTR };
@@ -75,6 +75,7 @@ fn drive(pin: u32, high: bool) {
     } else {
         sio.gpio_out_clr().write(|w| unsafe { w.bits(1 << pin) });
     }
+    Ok(())
 }
 
 /// Chip select of the link, which is that of the configuration port too.
@@ -86,13 +87,11 @@ impl ErrorType for Select {
 
 impl OutputPin for Select {
     fn set_low(&mut self) -> Result<(), Infallible> {
-        drive(SELECT, false);
-        Ok(())
+        drive(SELECT, false)
     }
 
     fn set_high(&mut self) -> Result<(), Infallible> {
-        drive(SELECT, true);
-        Ok(())
+        drive(SELECT, true)
     }
 }
 
@@ -204,9 +203,9 @@ impl Hardware for Pico2Ice {
         let state = PinState::from(high);
         let Ok(()) = match line {
             Line::Reset => self.reset.set_state(state),
-            Line::Select => Ok(drive(SELECT, high)),
-            Line::Clock => Ok(drive(CLOCK, high)),
-            Line::Data => Ok(drive(DATA, high)),
+            Line::Select => drive(SELECT, high),
+            Line::Clock => drive(CLOCK, high),
+            Line::Data => drive(DATA, high),
             Line::Red => self.red.set_state(state),
             Line::Green => self.green.set_state(state),
             Line::Blue => self.blue.set_state(state),
@@ -228,7 +227,7 @@ impl Hardware for Pico2Ice {
 
     fn configuring(&mut self, on: bool) {
         for pin in [DATA, CLOCK] {
-            drive(pin, true);
+            let Ok(()) = drive(pin, true);
             // Safety: the pins belong to the link, which rests while a bitstream is sent.
             let (bank, sio) = unsafe { (&*pac::IO_BANK0::PTR, &*pac::SIO::PTR) };
             sio.gpio_oe_set().write(|w| unsafe { w.bits(1 << pin) });
