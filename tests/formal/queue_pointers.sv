@@ -1,5 +1,7 @@
 // The folded core's bus: pointers of its two queues, and its answers. The tokens themselves lie in
 // the machine's registers.
+wire [4:0] in_count = in_put - in_got;
+wire [4:0] out_count = out_put - out_got;
 reg live = 0;
 reg open = 0;                   // a strobe waits for its answer
 always @(posedge clock) begin
@@ -15,7 +17,7 @@ always @(posedge clock) begin
     if (reset) assume (!push && !pop);
 end
 initial begin
-    assume (wait_left == 0 && !ready && !ordered && !write_register && !token_waits && !budget_waits);
+    assume (wait_left == 0 && !ready && !written && !ordered && !write_register && !token_waits && !budget_waits);
 end
 
 reg is_read;
@@ -26,12 +28,13 @@ always @(posedge clock) begin
     end else if (ready) open <= 0;
 
     if (ready) assert (open);
-    if (!open) assert (wait_left == 0 && !ordered && !write_register && !ready);
+    if (!open) assert (wait_left == 0 && !written && !ordered && !write_register && !ready);
     assert (wait_left <= READ_CYCLES);
-    if (wait_left != 0) assert (open && is_read && !ready && !ordered && !write_register);
+    if (wait_left != 0) assert (open && is_read && !ready && !written && !ordered && !write_register);
+    if (written) assert (open && !is_read && !ready && !ordered && !write_register);
     if (ordered || write_register) assert (open && !is_read && !ready && !(ordered && write_register));
     // an open strobe is always on its way to an answer
-    if (open) assert (ready || ordered || write_register || wait_left != 0);
+    if (open) assert (ready || written || ordered || write_register || wait_left != 0);
     if (token_waits || budget_waits) assert (write_register && !(token_waits && budget_waits));
 
     if (live) begin
