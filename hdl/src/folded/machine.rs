@@ -351,7 +351,9 @@ wire unwritten = (reads_vector && (storing || (write_vector && narrow_at[0] == c
     || (reads_register && ((x_register && same_x) || (y_register && same_y) || indirect))
     || ((reads_indirect || reads_queue) && (x_register || y_register || indirect));
 assign hold = shifting_on || shifting
-    || (branching && (reads_source || (points && ir[2])))
+    || (branching && points && ir[2])
+    // No jump is a pause: it may act while the instruction ahead of it still waits for the bus.
+    || (reads_source && (ix_valid || iy_valid || measured))
     || (points && pointing[ir[1:0]])
     || «a word is read before it is written: unwritten → 1'b0»
     || (reads_step && stepping)
