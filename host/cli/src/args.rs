@@ -369,7 +369,8 @@ pub struct CompareArgs {
     /// Streams of the batched rows [default: 2 for each of the GPU's multiprocessors]
     #[arg(long, value_name = "N")]
     pub streams: Option<usize>,
-    /// The core's clock in MHz, which turns simulated cycles into seconds
+    /// The clock of all cores in MHz, which turns simulated cycles into seconds [default: that of
+    /// the board, where a core is a board's]
     #[arg(long, value_name = "MHZ", value_parser = positive)]
     pub clock: Option<f64>,
     /// What the board uses, in watts, if you have measured it

@@ -6,7 +6,7 @@ use annulus_runtime::backend::{self, Backend, BackendError, Kind};
 use annulus_runtime::generate::prompt_tokens;
 use annulus_runtime::models::{self, Opened};
 use annulus_runtime::serial::ULX3S;
-use annulus_runtime::{cores, feature, twin, CoreShape, Image, Rotation, Scheme, WeightBits};
+use annulus_runtime::{cores, twin, CoreShape, Image, Rotation, Scheme, WeightBits};
 use std::path::Path;
 
 /// A model, the core it is for, and its image.
@@ -49,8 +49,7 @@ impl Setup {
             .or(own)
             .or_else(|| twin::core(kinds))
             .unwrap_or(default);
-        let dropped =
-            !core.has(feature::HADAMARD) && opened.drop_rotation().map_err(Failure::new)?;
+        let dropped = opened.suit(&core).map_err(Failure::new)?;
         let image = opened
             .image(&core, args.window, args.sinks)
             .map_err(Failure::new)?;

@@ -2,6 +2,7 @@
 
 use crate::cores;
 use crate::fetch;
+use annulus_contract::regs::feature;
 use annulus_contract::shape::{with_lanes, CoreShape};
 use annulus_model::check::CheckError;
 use annulus_model::compile::{compile, CompileError};
@@ -252,13 +253,14 @@ impl Opened {
         })
     }
 
-    /// Quantize the model anew without Hadamard's rotation, if it has it; says whether it had.
+    /// Quantize the model anew without Hadamard's rotation, if it has it and the core has not;
+    /// says whether that was so.
     ///
     /// # Errors
     /// If it is an image, or cannot be quantized so.
-    pub fn drop_rotation(&mut self) -> Result<bool, OpenError> {
+    pub fn suit(&mut self, core: &CoreShape) -> Result<bool, OpenError> {
         let name = self.model.name.clone();
-        if !self.model.quant.hadamard {
+        if core.has(feature::HADAMARD) || !self.model.quant.hadamard {
             return Ok(false);
         }
         match self.model.drop_rotation() {
