@@ -55,6 +55,16 @@ impl CoreShape {
         self.features & features == features
     }
 
+    /// This core with decoders for 4-bit weights: an option of the cores of two rows and
+    /// more, which no preset takes; a core of one row stays as it is.
+    pub const fn with_nibbles(self) -> CoreShape {
+        let more = if self.rows > 1 { feature::NIBBLES } else { 0 };
+        CoreShape {
+            features: self.features | more,
+            ..self
+        }
+    }
+
     /// What register [`regs::SHAPE`] reads.
     pub const fn shape_register(&self) -> u32 {
         self.rows | self.features << 8 | self.max_head << 16

@@ -311,6 +311,7 @@ fn long_rows() {
             positions: None,
             embedding_norm: false,
             saturating: false,
+            nibbles: false,
         };
         compare(&mut core, &preset, &shape.model(seed), 3, 8, seed);
     }

@@ -56,6 +56,7 @@ fn runnable(shape: &Shape, core: &CoreShape) -> Shape {
     Shape {
         hadamard: shape.hadamard && core.has(feature::HADAMARD),
         head_size: shape.head_size.min(core.max_head as usize),
+        nibbles: shape.nibbles && core.has(feature::NIBBLES),
         ..*shape
     }
 }
@@ -301,6 +302,7 @@ const GROUPED: Shape = Shape {
     positions: None,
     embedding_norm: false,
     saturating: false,
+    nibbles: false,
 };
 
 /// As microGPT: learned positions, a norm behind the embedding, ReLU, no final norm.
@@ -347,6 +349,14 @@ const LARGE_HEAD: Shape = Shape {
     head_size: 64,
     hidden: 96,
     vocab: 80,
+    ..GROUPED
+};
+
+/// 4-bit weights, and rows of more than one word of group scales.
+const NIBBLES: Shape = Shape {
+    layers: 1,
+    hidden: 300,
+    nibbles: true,
     ..GROUPED
 };
 
@@ -569,6 +579,7 @@ const TRIALS: &[Trial] = &[
         logits(core, &SATURATING, 10, 2)
     }),
     ("head size of 64", |core| logits(core, &LARGE_HEAD, 19, 0)),
+    ("4-bit weights", |core| logits(core, &NIBBLES, 5, 0)),
     ("head sizes of 2, sinks", |core| {
         logits(core, &SMALL_HEADS, 12, 11)
     }),
@@ -624,7 +635,7 @@ fn every_planted_fault_of_the_folded_core_is_caught() {
 /// Holds the core of so many lanes with each of its faults, `least` or more, to the trials, and
 /// the page to what they found.
 fn all_are_caught(lanes: u32, trials: &[Trial], least: usize) {
-    let shape = shape::with_lanes(lanes).expect("a preset");
+    let shape = shape::with_lanes(lanes).expect("a preset").with_nibbles();
     let (verilog, faults) = annulus_hdl::faulty_core_verilog(&shape).expect("a core");
     let build = Build::new(&format!("mutants{lanes}"), &verilog);
     let design = CoreDesign::of_build(&build, &mut |_| ()).expect("the core builds");

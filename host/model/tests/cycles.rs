@@ -91,6 +91,7 @@ fn gategpts_shape_over_all_positions() {
         positions: Some(16),
         embedding_norm: false,
         saturating: false,
+        nibbles: false,
     };
     let mean = mean(
         "gateGPT's shape, 48 lanes",

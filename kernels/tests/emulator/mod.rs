@@ -236,6 +236,7 @@ pub fn odd_shapes() -> Vec<Case> {
         positions: Some(4),
         embedding_norm: true,
         saturating: false,
+        nibbles: false,
     };
     let shapes = [
         shape.clone(),

@@ -145,6 +145,7 @@ fn small_model(seed: u64) -> QuantModel {
         positions: None,
         embedding_norm: false,
         saturating: false,
+        nibbles: false,
     };
     shape.model(seed)
 }

@@ -19,6 +19,7 @@ fn model() -> QuantModel {
         positions: None,
         embedding_norm: false,
         saturating: false,
+        nibbles: false,
     };
     shape.model(3)
 }
