@@ -294,15 +294,7 @@ const GROUPED: Shape = Shape {
     kv_heads: 2,
     head_size: 16,
     vocab: 61,
-    rope: true,
-    hadamard: true,
-    relu: false,
-    final_norm: true,
-    tied: true,
-    positions: None,
-    embedding_norm: false,
-    saturating: false,
-    nibbles: false,
+    ..Shape::LLAMA
 };
 
 /// As microGPT: learned positions, a norm behind the embedding, ReLU, no final norm.
