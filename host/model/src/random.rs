@@ -90,6 +90,25 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// A Llama as small as they come: what tests vary.
+    pub const LLAMA: Shape = Shape {
+        layers: 1,
+        hidden: 16,
+        heads: 2,
+        kv_heads: 1,
+        head_size: 8,
+        vocab: 24,
+        rope: true,
+        hadamard: true,
+        relu: false,
+        final_norm: true,
+        tied: true,
+        positions: None,
+        embedding_norm: false,
+        saturating: false,
+        nibbles: false,
+    };
+
     /// A random shape of at most 64 columns, with 8-bit weights.
     pub fn random(rng: &mut Rng) -> Self {
         let head_size = rng.pick(&[2, 4, 6, 8, 10, 16, 24, 32, 48, 64]);

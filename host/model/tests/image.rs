@@ -73,15 +73,8 @@ fn shape(head_size: usize, heads: usize, kv_heads: usize) -> Shape {
         kv_heads,
         head_size,
         vocab: 33,
-        rope: true,
         hadamard: head_size.is_power_of_two(),
-        relu: false,
-        final_norm: true,
-        tied: true,
-        positions: None,
-        embedding_norm: false,
-        saturating: false,
-        nibbles: false,
+        ..Shape::LLAMA
     }
 }
 
