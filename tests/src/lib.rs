@@ -1,5 +1,7 @@
 //! See the package description. What several tests need stands here.
 
+pub mod netlist;
+
 use annulus_contract::regs::feature;
 use annulus_contract::shape;
 use annulus_model::random::Rng;
@@ -77,15 +79,17 @@ pub fn yosys_share(name: &str) -> String {
     file.expect("Yosys comes with it")
 }
 
-/// Verilog of an ECP5's cells: Yosys' models, and ours of what it has none for.
+/// Our models of an ECP5's block RAM and multiplier, for which Yosys has none.
+pub const ECP5_CELLS: &str = include_str!("../cells/ecp5.v");
+
+/// Yosys' models of an ECP5's logic.
 ///
 /// # Panics
 /// Where Yosys is not installed.
-pub fn ecp5_cells() -> String {
+pub fn ecp5_logic_of_yosys() -> String {
     let [cells, carries] = ["ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"].map(yosys_share);
-    let ours = include_str!("../cells/ecp5.v");
     // The file names two others, of cells that are made of these.
-    format!("\n`define NO_INCLUDES\n{cells}{carries}{ours}")
+    format!("\n`define NO_INCLUDES\n{cells}{carries}")
 }
 
 /// The cells of a synthesized design, counted: `      192   DP16KD`.

@@ -2,22 +2,19 @@
 //! still computes every bit. Yosys models most of those cells; `cells/ecp5.v` models block RAM and
 //! multiplier, and is first held to what their data sheets say.
 
-use annulus_contract::link::uart::Uart;
-use annulus_contract::link::Master;
+use annulus_contract::regs;
 use annulus_hdl::boards::ulx3s;
+use annulus_hdl::units::registers::{READ_CYCLES, RESET_CYCLES};
 use annulus_model::random::Rng;
-use annulus_sim::link::uart::UartDesign;
+use annulus_runtime::driver::RegisterBus;
+use annulus_sim::core::{CoreDesign, SimCore};
 use annulus_sim::verilated::{lint, Build, Model};
-use annulus_tests::{cells, ecp5_cells, runs_the_shipped_model, synthesized};
+use annulus_tests::netlist::{Netlist, Port};
+use annulus_tests::{cells, ecp5_logic_of_yosys, runs_the_shipped_model, synthesized, ECP5_CELLS};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::ops::Range;
-use std::path::Path;
-
-/// The netlist that `write_verilog` left in a folder.
-fn netlist(folder: &Path) -> String {
-    std::fs::read_to_string(folder.join("netlist.v")).expect("it was written")
-}
 
 // ---- block RAM ---------------------------------------------------------------
 
@@ -63,7 +60,7 @@ fn block_ram(settings: &str) -> String {
         pins("DOB", "q_b", 0..18),
     ];
     let top = BLOCK_RAM.replace("SETTINGS", settings);
-    top.replace("PINS", &pins.join(",\n")) + &ecp5_cells()
+    top.replace("PINS", &pins.join(",\n")) + ECP5_CELLS
 }
 
 /// What a memory is asked in a cycle.
@@ -208,11 +205,14 @@ fn memories_that_yosys_maps_to_block_ram_hold_what_is_written() {
             "synth_ecp5 -top top; write_verilog -noattr netlist.v",
         );
         assert_eq!(cells(&folder).get("DP16KD"), Some(&1), "{width} bits");
-        let netlist = netlist(&folder);
+        let netlist = std::fs::read_to_string(folder.join("netlist.v")).expect("it was written");
         assert!(netlist.contains(&format!(".DATA_WIDTH_A(32'd{width})")));
-        let design = Build::new("ecp5_memory", &(netlist + &ecp5_cells()))
-            .build(&mut |_| ())
-            .expect("it compiles");
+        let design = Build::new(
+            "ecp5_memory",
+            &(netlist + &ecp5_logic_of_yosys() + ECP5_CELLS),
+        )
+        .build(&mut |_| ())
+        .expect("it compiles");
         let mut model = design.instance();
         let port = |name: &str| design.port(name).expect("a port");
         let [to, at, data, groups, reads, q] =
@@ -249,7 +249,7 @@ fn multiplier(settings: &str) -> String {
         pins("P", "p", 0..36),
     ];
     let top = MULTIPLIER.replace("SETTINGS", settings);
-    top.replace("PINS", &pins.join(",\n")) + &ecp5_cells()
+    top.replace("PINS", &pins.join(",\n")) + ECP5_CELLS
 }
 
 #[test]
@@ -328,14 +328,152 @@ fn what_is_not_modeled_is_refused() {
     }
 }
 
+// ---- logic -------------------------------------------------------------------
+
+/// Our models of logic, which are quick to compile.
+const LOGIC: &str = include_str!("../cells/ecp5_logic.v");
+
+/// Cells of every kind and setting that the netlists have, tables at random, whose outputs are the
+/// bits of `side`; their kinds are named `prefix` and the cell's name.
+fn every_kind(prefix: &str, side: &str) -> (String, usize) {
+    let mut rng = Rng::new(4);
+    let mut table = || format!("16'd{}", rng.within(0, 0xffff));
+    let (mut text, mut bits) = (String::new(), 0);
+    let mut cell = |kind: &str, settings: &str, inputs: &str, outputs: &[&str]| {
+        let outputs = outputs.iter().map(|pin| {
+            bits += 1;
+            format!(", .{pin}({side}[{}])", bits - 1)
+        });
+        let outputs: String = outputs.collect();
+        let name = text.lines().count();
+        text += &format!("{prefix}{kind} #({settings}) {side}_{name}({inputs}{outputs});\n");
+    };
+    for _ in 0..16 {
+        let settings = format!(".INIT({})", table());
+        cell(
+            "LUT4",
+            &settings,
+            ".A(x[0]), .B(x[1]), .C(x[2]), .D(x[3])",
+            &["Z"],
+        );
+        let settings = format!(
+            ".INIT0({}), .INIT1({}), .INJECT1_0(\"NO\"), .INJECT1_1(\"NO\")",
+            table(),
+            table()
+        );
+        let inputs = ".A0(x[0]), .B0(x[1]), .C0(x[2]), .D0(x[3]), .CIN(x[8]), \
+                      .A1(x[4]), .B1(x[5]), .C1(x[6]), .D1(x[7])";
+        cell("CCU2C", &settings, inputs, &["S0", "S1", "COUT"]);
+    }
+    cell("PFUMX", "", ".ALUT(x[0]), .BLUT(x[1]), .C0(x[2])", &["Z"]);
+    cell("L6MUX21", "", ".D0(x[0]), .D1(x[1]), .SD(x[2])", &["Z"]);
+    for enable in ["1", "CE", "INV"] {
+        for set in ["SET", "RESET"] {
+            let settings = format!(".CEMUX(\"{enable}\"), .REGSET(\"{set}\")");
+            let inputs = ".CLK(clock), .LSR(&x[2:0]), .CE(x[3]), .DI(x[4])";
+            cell("TRELLIS_FF", &settings, inputs, &["Q"]);
+        }
+    }
+    let inputs = ".WCK(clock), .WRE(x[0]), .WAD(x[4:1]), .DI(x[8:5]), .RAD({x[8], x[3:1]})";
+    text += &format!("wire [3:0] {side}_read;\n");
+    text += &format!("{prefix}TRELLIS_DPR16X4 {side}_ram({inputs}, .DO({side}_read));\n");
+    text += &format!("assign {side}[{}:{bits}] = {side}_read;\n", bits + 3);
+    (text, bits + 4)
+}
+
+#[test]
+fn our_models_of_logic_are_those_of_yosys() {
+    let mut theirs = ecp5_logic_of_yosys();
+    for kind in [
+        "LUT4",
+        "CCU2C",
+        "PFUMX",
+        "L6MUX21",
+        "TRELLIS_FF",
+        "TRELLIS_DPR16X4",
+    ] {
+        assert!(LOGIC.contains(&format!("module {kind}(")), "{kind}");
+        theirs = theirs.replace(kind, &format!("yosys_{kind}"));
+    }
+    let (ours_text, bits) = every_kind("", "ours");
+    let (theirs_text, _) = every_kind("yosys_", "theirs");
+    let source = format!(
+        "module top(input clock, input [8:0] x, output [{0}:0] ours, theirs);\n\
+         {ours_text}{theirs_text}endmodule\n{LOGIC}{theirs}",
+        bits - 1
+    );
+    let design = Build::new("ecp5_logic", &source)
+        .build(&mut |_| ())
+        .expect("it compiles");
+    let mut model = design.instance();
+    let [x, ours, theirs] = ["x", "ours", "theirs"].map(|name| design.port(name).expect("a port"));
+    let mut rng = Rng::new(6);
+    let mut seen = BTreeSet::new();
+    // Every input, and a memory that is full.
+    for i in 0..4096 {
+        let input = if i < 512 { i } else { rng.within(0, 511) };
+        model.poke(x, input as u64);
+        model.eval();
+        assert_eq!(model.peek_wide(ours), model.peek_wide(theirs), "{input:x}");
+        model.tick();
+        assert_eq!(model.peek_wide(ours), model.peek_wide(theirs), "{input:x}");
+        seen.insert(model.peek_wide(ours));
+    }
+    assert!(seen.len() > 500, "{} outputs", seen.len());
+}
+
 // ---- the board ---------------------------------------------------------------
 
-/// Commands that put Yosys' models of LUTs, multiplexers, carries and registers in the place of
-/// those cells. Verilator could do it, but for 57,000 of them it takes memory and minutes that
-/// Yosys does not. What is left as cells is memory, multipliers and clocks.
-const WITH_MODELS: &str = "read_verilog -DNO_INCLUDES +/ecp5/common_sim.vh +/ecp5/ccu2c_sim.vh; \
-    blackbox TRELLIS_DPR16X4; hierarchy -top top; proc; flatten; opt_expr; opt_clean; splitnets; \
-    rename -enumerate -pattern n%; write_verilog -noattr netlist.v";
+/// The netlist with the ports of a core, for a bench that is a [`SimCore`]. Its link gives each
+/// access the time of a word on the line, so nothing says `ready` in it; here an access has
+/// more cycles than a read takes, and a reset's (register REGISTER) more than a reset.
+const BENCH: &str = "
+module top(
+    input clock, write, read, input [7:0] address, input [31:0] data,
+    output [31:0] q, output busy, chosen, ready
+);
+    reg [5:0] since = 0;
+    always @(posedge clock) since <= write || read ? 6'd1 : since == 0 ? 6'd0 : since + 6'd1;
+    assign ready = since == (address == REGISTER ? 6'dRESET : 6'dREAD);
+    netlist netlist(.clock(clock), .write(write), .read(read), .address(address), .data(data),
+        .q(q), .busy(busy), .chosen(chosen));
+endmodule
+";
+
+/// What drives the core's side of the link's registers, and the core's clock.
+const INPUTS: [Port; 5] = [
+    ("clock", "core.core.array.clock"),
+    ("write", "core.link.held.write"),
+    ("read", "core.link.held.read"),
+    ("address", "core.core.conductor.address"),
+    ("data", "core.core.conductor.data"),
+];
+/// What the link sees of the core.
+const OUTPUTS: [Port; 3] = [
+    ("q", "core.link.q"),
+    ("busy", "led_busy"),
+    ("chosen", "led_chosen"),
+];
+
+struct Bus(SimCore);
+
+impl RegisterBus for Bus {
+    type Error = Infallible;
+
+    fn read(&mut self, register: u8) -> Result<u32, Infallible> {
+        Ok(self.0.read(register))
+    }
+
+    fn write(&mut self, register: u8, value: u32) -> Result<(), Infallible> {
+        self.0.write(register, value);
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<(), Infallible> {
+        self.0.run_until_chosen(512);
+        Ok(())
+    }
+}
 
 /// As many cells of each kind as the manifest of the committed bitstream counts.
 fn is_what_the_bitstream_is_made_of(cells: &BTreeMap<String, usize>) {
@@ -348,20 +486,22 @@ fn is_what_the_bitstream_is_made_of(cells: &BTreeMap<String, usize>) {
     }
 }
 
-/// The netlist of the whole board, loaded over its UART, gives every bit of the shipped model.
+/// The netlist of the whole board gives every bit of the shipped model. A UART would take
+/// millions of cycles to load it, so the bench is where the link's registers meet the core's bus.
 #[test]
-#[ignore = "many minutes of synthesis and simulation; ./x test --full"]
+#[ignore = "many minutes of synthesis and compilation; ./x test --full"]
 fn the_netlist_of_the_board_runs_the_shipped_model() {
     let top = annulus_hdl::boards::verilog("ulx3s").expect("a board with a top");
-    let commands = "synth_ecp5 -top top; write_verilog -noattr netlist.v";
-    let folder = synthesized(&top, commands);
+    let folder = synthesized(&top, "synth_ecp5 -top top; write_json netlist.json");
+    let json = std::fs::read_to_string(folder.join("netlist.json")).expect("it was written");
+    let netlist = Netlist::read(&json).verilog(&INPUTS, &OUTPUTS);
+    let bench = BENCH
+        .replace("REGISTER", &regs::CONTROL.to_string())
+        .replace("RESET", &(RESET_CYCLES + 2).to_string())
+        .replace("READ", &(READ_CYCLES + 2).to_string());
+    let source = netlist + &bench + LOGIC + ECP5_CELLS + ulx3s::MODELS;
+    let design = CoreDesign::of_build(&Build::new("ulx3s_netlist", &source), &mut |_| ())
+        .expect("it compiles");
+    runs_the_shipped_model("ulx3s", Bus(design.instance()), 20);
     is_what_the_bitstream_is_made_of(&cells(&folder));
-    let of_cells = netlist(&folder);
-    let of_gates = netlist(&synthesized(&of_cells, WITH_MODELS));
-    let source = of_gates + &ecp5_cells() + ulx3s::MODELS;
-    let line = UartDesign::of_ulx3s(&Build::new("ulx3s_netlist", &source), &mut |_| ())
-        .expect("it compiles")
-        .instance(0);
-    let master = Master::new(Uart::new(line)).expect("the netlist answers");
-    runs_the_shipped_model("ulx3s", master, 20);
 }

@@ -58,16 +58,7 @@ impl UartDesign {
     /// Verilator is missing, or it refused the design.
     pub fn ulx3s(progress: &mut dyn FnMut(Progress)) -> Result<Self, SimError> {
         let top = annulus_hdl::boards::verilog("ulx3s").unwrap_or_default();
-        Self::of_ulx3s(&Build::new("ulx3s", &(top + ulx3s::MODELS)), progress)
-    }
-
-    /// A top of the ULX3S whose Verilog is given with models of the device's cells, such as a
-    /// synthesized one.
-    ///
-    /// # Errors
-    /// Verilator is missing or refused the design, or it has not the ports of that top.
-    pub fn of_ulx3s(build: &Build, progress: &mut dyn FnMut(Progress)) -> Result<Self, SimError> {
-        let design = build.build(progress)?;
+        let design = Build::new("ulx3s", &(top + ulx3s::MODELS)).build(progress)?;
         let (rx, tx) = (design.port("ftdi_txd")?, design.port("ftdi_rxd")?);
         let busy = design.port("led_busy")?;
         Ok(Self {
