@@ -1,6 +1,6 @@
 //! The RP2040's pins and peripherals, as they are wired on the pico-ice.
 
-use annulus_contract::shape::clock;
+use annulus_contract::shape::{clock, PICO_ICE};
 use annulus_contract::wire::Reboot;
 use annulus_firmware_ice::{hanged, hardware, wires_rest, Oled, Parts, RomFlash, Screen};
 use embedded_hal::spi::MODE_0;
@@ -41,7 +41,7 @@ type Link = ExclusiveDevice<
 
 hardware! {
     /// The pins and peripherals that are not the link to the core or the host.
-    PicoIce is "pico-ice", by rp2040_hal, with Timer;
+    PicoIce is PICO_ICE, by rp2040_hal, with Timer;
     configured through Gpio27, Gpio9, Gpio10, Gpio8, Gpio26;
     lit by Gpio13, Gpio12, Gpio15;
     clocked by Gpio24;

@@ -12,6 +12,7 @@ pub use annulus_probe as probe;
 use crate::models::OpenError;
 use crate::script::ScriptError;
 use crate::serial::SerialError;
+use annulus_contract::shape::ULX3S;
 use annulus_contract::wire::Fault;
 use annulus_model::compile::CompileError;
 use bitstream::{Bitstream, BitstreamError};
@@ -154,7 +155,7 @@ pub const ULX3S_PART: &str = "LFE5U-85F";
 pub fn ulx3s(path: &Path, store: bool, programmer: &OsStr) -> Result<(), FlashError> {
     bitstream_for(path, ULX3S_PART)?;
     let mut command = Command::new(programmer);
-    command.args(["-b", "ulx3s"]);
+    command.args(["-b", ULX3S]);
     if store {
         command.arg("--write-flash");
     }

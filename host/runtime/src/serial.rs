@@ -10,6 +10,7 @@ mod local;
 mod reply;
 mod uart;
 
+pub use annulus_contract::shape::ULX3S;
 pub use arrival::await_board;
 pub use bus::WireBus;
 pub use client::Client;
@@ -17,7 +18,7 @@ pub use devices::{board, boards, devices, list, Device};
 pub use line::{open, Line, PortLine};
 pub use local::{Breakage, LocalLine};
 pub use reply::{Greeting, Reply};
-pub use uart::{ulx3s, ulx3s_line, PortStream, UartLine, ULX3S};
+pub use uart::{ulx3s, ulx3s_line, PortStream, UartLine};
 
 pub use annulus_contract::wire::{Object, Place, Reboot, Request, VERSION};
 

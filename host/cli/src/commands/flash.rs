@@ -7,7 +7,8 @@ use annulus_runtime::flash::provision::{provision, Event, Provision, Standalone}
 use annulus_runtime::flash::uf2::Family;
 use annulus_runtime::flash::{self, FlashError};
 use annulus_runtime::serial::{
-    self, await_board, Client, Object, Place, PortLine, Reboot, Request, SerialError, VERSION,
+    self, await_board, Client, Object, Place, PortLine, Reboot, Request, SerialError, ULX3S,
+    VERSION,
 };
 use annulus_runtime::CoreShape;
 use indicatif::ProgressBar;
@@ -25,7 +26,7 @@ pub fn run(args: &FlashArgs) -> Outcome {
     if let Some(path) = &args.firmware {
         firmware(args, path)?;
     }
-    if args.board.as_deref() == Some("ulx3s") {
+    if args.board.as_deref() == Some(ULX3S) {
         return match (&args.bitstream, &args.model) {
             (_, Some(_)) => Err(Failure::Verdict(
                 "a ULX3S keeps no images: it has no microcontroller that could load them".into(),

@@ -117,9 +117,7 @@ fn store_model<L: Line>(
 ) -> Result<(), FlashError> {
     let core = client.greeting().shape().map_err(FlashError::Core)?;
     let mut opened = models::open(model.model, None, Rotation::Hadamard)?;
-    if !core.has(annulus_contract::regs::feature::HADAMARD) {
-        opened.drop_rotation()?;
-    }
+    opened.suit(&core)?;
     let image = opened.image(&core, model.window, None)?;
     let script = script(&image, model.prompt, &model.sampling)?;
     let bytes = image.to_bytes();
