@@ -141,7 +141,7 @@ fn ports_that_are_no_boards() {
 #[test]
 fn a_port_that_is_not_the_users_names_the_group() {
     let board = plugged(true);
-    let private = fs::Permissions::from_mode(0);
+    let private = fs::Permissions::from_mode(0o000);
     fs::set_permissions(board.path(), private).expect("it is this test's own");
     let mut command = command();
     command.args("selftest --model names --backend serial --port".split(' '));

@@ -119,7 +119,7 @@ fn boot_rom() -> Vec<u8> {
     let mut rom = vec![0; ROM_SIZE as usize];
     rom[TABLE_AT..][..2].copy_from_slice(&(TABLE as u16).to_le_bytes());
     for (i, name) in NAMES.into_iter().enumerate() {
-        let function = FUNCTIONS as u16 + 2 * i as u16 | 1;
+        let function = (FUNCTIONS as u16 + 2 * i as u16) | 1;
         rom[TABLE + 4 * i..][..2].copy_from_slice(name);
         rom[TABLE + 4 * i + 2..][..2].copy_from_slice(&function.to_le_bytes());
     }

@@ -286,8 +286,8 @@ impl Processor {
     /// The sixteen operations of two registers.
     fn data(&mut self, operation: u16, d: usize, m: usize) {
         let (a, b) = (self.r[d], self.r[m]);
-        self.r[d] = match operation {
-            0 => self.flags(a & b),
+        let result = match operation {
+            0 | 8 => self.flags(a & b),
             1 => self.flags(a ^ b),
             2 => self.shift(0, a, b & 255),
             3 => self.shift(1, a, b & 255),
@@ -295,14 +295,17 @@ impl Processor {
             5 => self.add(a, b, self.c),
             6 => self.add(a, !b, self.c),
             7 => self.shift(3, a, b & 255),
-            8 => return drop(self.flags(a & b)),
             9 => self.add(0, !b, true),
-            10 => return drop(self.add(a, !b, true)),
-            11 => return drop(self.add(a, b, false)),
+            10 => self.add(a, !b, true),
+            11 => self.add(a, b, false),
             12 => self.flags(a | b),
             13 => self.flags(a.wrapping_mul(b)),
             14 => self.flags(a & !b),
             _ => self.flags(!b),
         };
+        // Tests and comparisons only leave flags.
+        if !matches!(operation, 8 | 10 | 11) {
+            self.r[d] = result;
+        }
     }
 }
