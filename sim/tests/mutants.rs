@@ -34,11 +34,16 @@ const TOKEN: u64 = 20_000;
 /// More cycles than a wide core takes to fill the output queue, and to go on for a while.
 const LONG: u64 = 40_000;
 
+/// The preset of so many lanes with everything that is optional.
+fn tested(lanes: u32) -> Option<CoreShape> {
+    shape::with_lanes(lanes).map(CoreShape::with_nibbles)
+}
+
 /// What the core says of itself, if that is a preset: another can be given no model.
 fn shape_of(core: &mut SimCore) -> Result<CoreShape, &'static str> {
     let said = CoreShape::read(|register| Ok::<_, Infallible>(core.read(register)));
     let said = said.expect("a core answers");
-    let preset = shape::with_lanes(said.lanes());
+    let preset = tested(said.lanes());
     preset.filter(|preset| *preset == said).ok_or("shape")
 }
 
@@ -627,7 +632,7 @@ fn every_planted_fault_of_the_folded_core_is_caught() {
 /// Holds the core of so many lanes with each of its faults, `least` or more, to the trials, and
 /// the page to what they found.
 fn all_are_caught(lanes: u32, trials: &[Trial], least: usize) {
-    let shape = shape::with_lanes(lanes).expect("a preset").with_nibbles();
+    let shape = tested(lanes).expect("a preset");
     let (verilog, faults) = annulus_hdl::faulty_core_verilog(&shape).expect("a core");
     let build = Build::new(&format!("mutants{lanes}"), &verilog);
     let design = CoreDesign::of_build(&build, &mut |_| ()).expect("the core builds");
