@@ -25,8 +25,17 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 /// How far the run is.
 const PROGRESS: &str = "progress.json";
 
+/// The tokenizer's file.
+#[derive(Serialize, Deserialize)]
+struct Characters {
+    /// In the order of their symbols.
+    characters: String,
+    /// What a stream starts with.
+    bos: String,
+}
+
 /// How far a run is.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// Steps done.
     pub step: usize,
@@ -62,8 +71,10 @@ pub fn write_model(folder: &Path, model: &Llama, characters: &[char]) -> Result<
             folder.join(CONFIG),
             serde_json::to_string_pretty(&config)? + "\n",
         )?;
-        let characters =
-            json!({ "characters": characters.iter().collect::<String>(), "bos": "\n" });
+        let characters = Characters {
+            characters: characters.iter().collect(),
+            bos: "\n".to_owned(),
+        };
         fs::write(
             folder.join(CHARACTERS),
             serde_json::to_string_pretty(&characters)? + "\n",
@@ -81,6 +92,15 @@ pub fn read_model(folder: &Path) -> Result<Llama> {
         Llama::stored(shape, |name| tensors.get(name).cloned())
     };
     read().with_context(|| format!("cannot read the model of {}", folder.display()))
+}
+
+/// Reads the characters of a folder's model, in the order of their symbols.
+pub fn read_characters(folder: &Path) -> Result<Vec<char>> {
+    let read = || -> Result<Vec<char>> {
+        let file: Characters = serde_json::from_slice(&fs::read(folder.join(CHARACTERS))?)?;
+        Ok(file.characters.chars().collect())
+    };
+    read().with_context(|| format!("cannot read the characters of {}", folder.display()))
 }
 
 fn tensors(model: &Llama) -> Result<HashMap<String, Tensor>> {

@@ -1,8 +1,28 @@
 //! The number formats of `docs/arithmetic.md`, in float32: what a value becomes
 //! when the integer pipeline stores it. Gradients pass straight through.
 
+use clap::ValueEnum;
+use wide::f32x16;
+
 /// Largest mantissa of 8 bits.
 const TOP: f32 = 127.0;
+/// Weights of 4 bits that share a scale.
+const GROUP: usize = 16;
+/// Smallest and largest weight of 4 bits.
+const DIGITS: [f32; 2] = [-8.0, 7.0];
+/// Largest scale of a group of them, in the row's steps; the smallest is 1.
+const TOP_SCALE: f32 = 15.0;
+
+/// Bits of the weights of a block's matrices; the classifier's have 8 always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WeightBits {
+    /// A scale a row.
+    #[value(name = "8")]
+    Eight,
+    /// A scale a group of 16.
+    #[value(name = "4")]
+    Four,
+}
 
 /// A power of two.
 fn exp2i(exponent: i32) -> f32 {
@@ -80,8 +100,69 @@ pub fn weights(row: &mut [f32]) {
     }
 }
 
+/// A row of weights of 4 bits: each group of 16 has the whole scale, 1 to 15 of the
+/// row's steps, with the least squared error; the step is the least in quarter octaves
+/// with which the row's peak still fits.
+///
+/// `factor` is what the quantizer multiplies the row by before it rounds, in constants
+/// that are no powers of two: it moves the grid that steps are chosen from.
+pub fn grouped_weights(row: &mut [f32], factor: f32) {
+    let peak = peak(row);
+    if peak <= f32::MIN_POSITIVE {
+        return;
+    }
+    let step = quarter_octave_above(peak * factor / (TOP_SCALE * DIGITS[1])) / factor;
+    // A scale a lane; the lane that is left over repeats the last.
+    let scales = f32x16::new(std::array::from_fn(|lane| {
+        step * (lane as f32 + 1.0).min(TOP_SCALE)
+    }));
+    let inverses = f32x16::ONE / scales;
+    for group in row.chunks_mut(GROUP) {
+        round_group(group, scales, inverses);
+    }
+}
+
+/// The least `2^e * mu / 8` that is not below `x`.
+fn quarter_octave_above(x: f32) -> f32 {
+    let octave = exp2i(bits(x));
+    [4.0, 5.0, 6.0, 7.0]
+        .map(|mu| octave * mu / 8.0)
+        .into_iter()
+        .find(|&step| step >= x)
+        .unwrap_or(octave)
+}
+
+/// Rounds a group by that of the scales with the least squared error.
+#[inline(always)]
+fn round_group(group: &mut [f32], scales: f32x16, inverses: f32x16) {
+    let [least, most] = DIGITS.map(f32x16::splat);
+    let rounded = |w: f32| {
+        let digits = (f32x16::splat(w) * inverses).round_ties_even();
+        digits.fast_max(least).fast_min(most) * scales
+    };
+    let mut errors = f32x16::ZERO;
+    for &w in &*group {
+        let error = f32x16::splat(w) - rounded(w);
+        errors = error.mul_add(error, errors);
+    }
+    let errors = errors.to_array();
+    let best = (1..errors.len()).fold(0, |best, lane| {
+        if errors[lane] < errors[best] {
+            lane
+        } else {
+            best
+        }
+    });
+    group
+        .iter_mut()
+        .for_each(|w| *w = rounded(*w).as_array()[best]);
+}
+
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
 
     #[test]
@@ -120,5 +201,106 @@ mod tests {
         let once = quantized.clone();
         weights(&mut quantized);
         assert_eq!(quantized, once, "int8 weights stay what they are");
+    }
+
+    /// Rows of several lengths, most of which end within a group; some groups are small.
+    fn rows() -> impl Iterator<Item = Vec<f32>> {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        [1, 15, 16, 63, 96, 200]
+            .into_iter()
+            .cycle()
+            .take(120)
+            .map(move |length| {
+                let size = exp2i(rng.random_range(-20..20));
+                let weight = |c| size * rng.random_range(-1.0..1.0f32) / (1 + c / GROUP) as f32;
+                (0..length).map(weight).collect()
+            })
+    }
+
+    fn squared_error(a: &[f32], b: &[f32]) -> f64 {
+        let squares = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2));
+        squares.sum()
+    }
+
+    /// The row rounded by its definition, in float64: steps, scales, digits and weights.
+    fn grouped(row: &[f32], factor: f64) -> (f64, Vec<(f64, Vec<f64>)>) {
+        let least = row.iter().fold(0.0, |m: f64, w| m.max(w.abs().into())) * factor / 105.0;
+        let grid =
+            (-64..64).flat_map(|e| [5.0, 6.0, 7.0, 8.0].map(|mu| f64::exp2(e.into()) * mu / 8.0));
+        let step = grid.into_iter().find(|&step| step >= least).unwrap() / factor;
+        let group = |group: &[f32]| {
+            let digits = |g: f64| -> Vec<f64> {
+                let digit = |&w: &f32| (f64::from(w) / (g * step)).round().clamp(-8.0, 7.0);
+                group.iter().map(digit).collect()
+            };
+            let error = |g: f64| -> f64 {
+                let errors = group.iter().zip(digits(g));
+                errors
+                    .map(|(&w, n)| (f64::from(w) - g * n * step).powi(2))
+                    .sum()
+            };
+            let scales = (1..=15).map(f64::from);
+            let best = scales
+                .min_by(|a, b| error(*a).total_cmp(&error(*b)))
+                .unwrap();
+            (best, digits(best))
+        };
+        (step, row.chunks(GROUP).map(group).collect())
+    }
+
+    #[test]
+    fn grouped_weights_are_scale_times_digit_times_step() {
+        for row in rows() {
+            for factor in [1.0, 1.4426951, 9.797_959] {
+                let mut found = row.clone();
+                grouped_weights(&mut found, factor);
+                let (step, groups) = grouped(&row, factor.into());
+                let expected = groups.iter().flat_map(|(scale, digits)| {
+                    assert!((1.0..=15.0).contains(scale));
+                    digits
+                        .iter()
+                        .map(move |digit| (step * scale * digit) as f32)
+                });
+                for (found, expected) in found.iter().zip(expected) {
+                    assert!(
+                        (found - expected).abs() <= 1e-4 * step as f32,
+                        "{found} {expected}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn groups_lose_no_more_than_a_scale_for_the_whole_row() {
+        for row in rows() {
+            let mut found = row.clone();
+            grouped_weights(&mut found, 1.0);
+            // The same step for all, the least that the peak fits in seven of.
+            let step = 15.0 * quarter_octave_above(peak(&row) / 105.0);
+            let plain: Vec<f32> = row
+                .iter()
+                .map(|w| (w / step).round_ties_even().clamp(-8.0, 7.0) * step)
+                .collect();
+            let (error, plain) = (squared_error(&row, &found), squared_error(&row, &plain));
+            assert!(error <= plain * 1.000_001, "{error} {plain}");
+        }
+    }
+
+    #[test]
+    fn steps_are_the_least_in_quarter_octaves() {
+        for (x, step) in [
+            (1.0, 1.0),
+            (1.01, 1.25),
+            (1.5, 1.5),
+            (1.6, 1.75),
+            (1.76, 2.0),
+            (0.3, 0.3125),
+        ] {
+            assert_eq!(quarter_octave_above(x), step);
+        }
+        let mut zeros = [0.0; 20];
+        grouped_weights(&mut zeros, 1.0);
+        assert_eq!(zeros, [0.0; 20]);
     }
 }
