@@ -1,6 +1,8 @@
 //! The number formats of `docs/arithmetic.md`, in float32: what a value becomes
 //! when the integer pipeline stores it. Gradients pass straight through.
 
+use std::ops::RangeInclusive;
+
 use clap::ValueEnum;
 use wide::f32x16;
 
@@ -12,6 +14,8 @@ const GROUP: usize = 16;
 const DIGITS: [f32; 2] = [-8.0, 7.0];
 /// Largest scale of a group of them, in the row's steps; the smallest is 1.
 const TOP_SCALE: f32 = 15.0;
+/// Steps that are tried for a row of them, counted from the least that clips nothing.
+const TRIED_STEPS: RangeInclusive<i32> = -6..=1;
 
 /// Bits of the weights of a block's matrices; the classifier's have 8 always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -100,66 +104,94 @@ pub fn weights(row: &mut [f32]) {
     }
 }
 
-/// A row of weights of 4 bits: each group of 16 has the whole scale, 1 to 15 of the
-/// row's steps, with the least squared error; the step is the least in quarter octaves
-/// with which the row's peak still fits.
+/// A row of weights of 4 bits: each group of 16 has a whole scale, 1 to 15 of the row's
+/// steps, and the row a step in quarter octaves, those with the least squared error.
 ///
-/// `factor` is what the quantizer multiplies the row by before it rounds, in constants
-/// that are no powers of two: it moves the grid that steps are chosen from.
+/// `factor` is what the quantizer multiplies the row by before it rounds, powers of two
+/// aside: it moves the grid that steps are chosen from.
 pub fn grouped_weights(row: &mut [f32], factor: f32) {
     let peak = peak(row);
     if peak <= f32::MIN_POSITIVE {
         return;
     }
-    let step = quarter_octave_above(peak * factor / (TOP_SCALE * DIGITS[1])) / factor;
-    // A scale a lane; the lane that is left over repeats the last.
-    let scales = f32x16::new(std::array::from_fn(|lane| {
-        step * (lane as f32 + 1.0).min(TOP_SCALE)
-    }));
-    let inverses = f32x16::ONE / scales;
-    for group in row.chunks_mut(GROUP) {
-        round_group(group, scales, inverses);
-    }
-}
-
-/// The least `2^e * mu / 8` that is not below `x`.
-fn quarter_octave_above(x: f32) -> f32 {
-    let octave = exp2i(bits(x));
-    [4.0, 5.0, 6.0, 7.0]
-        .map(|mu| octave * mu / 8.0)
-        .into_iter()
-        .find(|&step| step >= x)
-        .unwrap_or(octave)
-}
-
-/// Rounds a group by that of the scales with the least squared error.
-#[inline(always)]
-fn round_group(group: &mut [f32], scales: f32x16, inverses: f32x16) {
-    let [least, most] = DIGITS.map(f32x16::splat);
-    let rounded = |w: f32| {
-        let digits = (f32x16::splat(w) * inverses).round_ties_even();
-        digits.fast_max(least).fast_min(most) * scales
+    let least = least_step(peak * factor / (TOP_SCALE * DIGITS[1]));
+    let error = |scales: &GroupScales| -> f32 {
+        let groups = row.chunks(GROUP);
+        groups.map(|group| scales.choose(group).1).sum()
     };
-    let mut errors = f32x16::ZERO;
-    for &w in &*group {
-        let error = f32x16::splat(w) - rounded(w);
-        errors = error.mul_add(error, errors);
+    let best = TRIED_STEPS
+        .map(|tried| GroupScales::new(step(least + tried) / factor))
+        .map(|scales| (error(&scales), scales))
+        .min_by(|a, b| a.0.total_cmp(&b.0));
+    if let Some((_, scales)) = best {
+        row.chunks_mut(GROUP).for_each(|group| scales.round(group));
     }
-    let errors = errors.to_array();
-    let best = (1..errors.len()).fold(0, |best, lane| {
-        if errors[lane] < errors[best] {
-            lane
-        } else {
-            best
+}
+
+/// The step of number `quarter`, four an octave: `2^e * mu/8`.
+fn step(quarter: i32) -> f32 {
+    exp2i(quarter.div_euclid(4)) * (5 + quarter.rem_euclid(4)) as f32 / 8.0
+}
+
+/// The number of the least step that is not below `x`.
+fn least_step(x: f32) -> i32 {
+    // `x` may be the end of the octave below.
+    let end = 4 * bits(x) + 3;
+    (end - 4..end).find(|&q| step(q) >= x).unwrap_or(end)
+}
+
+/// All scales that a group may have, one a lane; the lane that is left over repeats the last.
+struct GroupScales {
+    scales: f32x16,
+    inverses: f32x16,
+}
+
+impl GroupScales {
+    fn new(step: f32) -> Self {
+        let scale = |lane| step * (lane as f32 + 1.0).min(TOP_SCALE);
+        let scales = f32x16::new(std::array::from_fn(scale));
+        let inverses = f32x16::ONE / scales;
+        Self { scales, inverses }
+    }
+
+    /// What a weight becomes with each scale.
+    #[inline(always)]
+    fn rounded(&self, w: f32) -> f32x16 {
+        let [least, most] = DIGITS.map(f32x16::splat);
+        let digits = (f32x16::splat(w) * self.inverses).round_ties_even();
+        digits.fast_max(least).fast_min(most) * self.scales
+    }
+
+    /// The lane of the scale with the least squared error, and that error.
+    #[inline(always)]
+    fn choose(&self, group: &[f32]) -> (usize, f32) {
+        let mut errors = f32x16::ZERO;
+        for &w in group {
+            let error = f32x16::splat(w) - self.rounded(w);
+            errors = error.mul_add(error, errors);
         }
-    });
-    group
-        .iter_mut()
-        .for_each(|w| *w = rounded(*w).as_array()[best]);
+        let errors = errors.to_array().into_iter().enumerate();
+        errors.fold((0, f32::INFINITY), |best, (lane, error)| {
+            if error < best.1 {
+                (lane, error)
+            } else {
+                best
+            }
+        })
+    }
+
+    fn round(&self, group: &mut [f32]) {
+        let (lane, _) = self.choose(group);
+        group
+            .iter_mut()
+            .for_each(|w| *w = self.rounded(*w).as_array()[lane]);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::f32::consts::LOG2_E;
+
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -222,51 +254,66 @@ mod tests {
         squares.sum()
     }
 
-    /// The row rounded by its definition, in float64: steps, scales, digits and weights.
-    fn grouped(row: &[f32], factor: f64) -> (f64, Vec<(f64, Vec<f64>)>) {
+    /// A row's steps, of which one is to be chosen, by their definition.
+    fn steps(row: &[f32], factor: f64) -> Vec<f64> {
+        let grid: Vec<f64> = (-64..64)
+            .flat_map(|e| [5.0, 6.0, 7.0, 8.0].map(|mu| f64::exp2(e.into()) * mu / 8.0))
+            .collect();
         let least = row.iter().fold(0.0, |m: f64, w| m.max(w.abs().into())) * factor / 105.0;
-        let grid =
-            (-64..64).flat_map(|e| [5.0, 6.0, 7.0, 8.0].map(|mu| f64::exp2(e.into()) * mu / 8.0));
-        let step = grid.into_iter().find(|&step| step >= least).unwrap() / factor;
-        let group = |group: &[f32]| {
-            let digits = |g: f64| -> Vec<f64> {
-                let digit = |&w: &f32| (f64::from(w) / (g * step)).round().clamp(-8.0, 7.0);
-                group.iter().map(digit).collect()
-            };
-            let error = |g: f64| -> f64 {
-                let errors = group.iter().zip(digits(g));
-                errors
-                    .map(|(&w, n)| (f64::from(w) - g * n * step).powi(2))
-                    .sum()
-            };
-            let scales = (1..=15).map(f64::from);
-            let best = scales
-                .min_by(|a, b| error(*a).total_cmp(&error(*b)))
-                .unwrap();
-            (best, digits(best))
-        };
-        (step, row.chunks(GROUP).map(group).collect())
+        let least = grid.iter().position(|&step| step >= least).unwrap();
+        let tried = &grid[least - 6..=least + 1];
+        tried.iter().map(|step| step / factor).collect()
     }
 
     #[test]
     fn grouped_weights_are_scale_times_digit_times_step() {
         for row in rows() {
-            for factor in [1.0, 1.4426951, 9.797_959] {
+            for factor in [1.0, LOG2_E, 9.797_959] {
                 let mut found = row.clone();
                 grouped_weights(&mut found, factor);
-                let (step, groups) = grouped(&row, factor.into());
-                let expected = groups.iter().flat_map(|(scale, digits)| {
-                    assert!((1.0..=15.0).contains(scale));
-                    digits
-                        .iter()
-                        .map(move |digit| (step * scale * digit) as f32)
-                });
-                for (found, expected) in found.iter().zip(expected) {
-                    assert!(
-                        (found - expected).abs() <= 1e-4 * step as f32,
-                        "{found} {expected}"
-                    );
-                }
+                let is = |w: f32, unit: f64| {
+                    let digit = f64::from(w) / unit;
+                    (digit - digit.round()).abs() < 1e-4 && (-8.0..=7.0).contains(&digit.round())
+                };
+                let fits = |group: &[f32], step: f64| {
+                    let mut scales = (1..=15).map(f64::from);
+                    scales.any(|g| group.iter().all(|&w| is(w, g * step)))
+                };
+                let steps = steps(&row, factor.into());
+                let all = |&step: &f64| found.chunks(GROUP).all(|group| fits(group, step));
+                assert!(steps.iter().any(all), "{found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn grouped_weights_lose_the_least() {
+        for row in rows() {
+            for factor in [1.0, LOG2_E] {
+                let mut found = row.clone();
+                grouped_weights(&mut found, factor);
+                let error = |group: &[f32], unit: f64| -> f64 {
+                    let lost = |&w: &f32| {
+                        let w = f64::from(w);
+                        (w - (w / unit).round().clamp(-8.0, 7.0) * unit).powi(2)
+                    };
+                    group.iter().map(lost).sum()
+                };
+                let of_group = |group: &[f32], step: f64| {
+                    let scales = (1..=15).map(f64::from);
+                    scales.fold(f64::INFINITY, |m, g| m.min(error(group, g * step)))
+                };
+                let of_row = |step: f64| -> f64 {
+                    row.chunks(GROUP).map(|group| of_group(group, step)).sum()
+                };
+                let steps = steps(&row, factor.into()).into_iter();
+                let least = steps.map(of_row).fold(f64::INFINITY, f64::min);
+                let size: f64 = row.iter().map(|&w| f64::from(w).powi(2)).sum();
+                let lost = squared_error(&row, &found);
+                assert!(
+                    (lost - least).abs() <= 1e-3 * least + 1e-12 * size,
+                    "{lost} {least}"
+                );
             }
         }
     }
@@ -276,11 +323,11 @@ mod tests {
         for row in rows() {
             let mut found = row.clone();
             grouped_weights(&mut found, 1.0);
-            // The same step for all, the least that the peak fits in seven of.
-            let step = 15.0 * quarter_octave_above(peak(&row) / 105.0);
+            // The same unit for all, the least that the peak fits in seven of.
+            let unit = 15.0 * step(least_step(peak(&row) / 105.0));
             let plain: Vec<f32> = row
                 .iter()
-                .map(|w| (w / step).round_ties_even().clamp(-8.0, 7.0) * step)
+                .map(|w| (w / unit).round_ties_even().clamp(-8.0, 7.0) * unit)
                 .collect();
             let (error, plain) = (squared_error(&row, &found), squared_error(&row, &plain));
             assert!(error <= plain * 1.000_001, "{error} {plain}");
@@ -289,7 +336,7 @@ mod tests {
 
     #[test]
     fn steps_are_the_least_in_quarter_octaves() {
-        for (x, step) in [
+        for (x, least) in [
             (1.0, 1.0),
             (1.01, 1.25),
             (1.5, 1.5),
@@ -297,7 +344,7 @@ mod tests {
             (1.76, 2.0),
             (0.3, 0.3125),
         ] {
-            assert_eq!(quarter_octave_above(x), step);
+            assert_eq!(step(least_step(x)), least);
         }
         let mut zeros = [0.0; 20];
         grouped_weights(&mut zeros, 1.0);
