@@ -12,6 +12,7 @@ use serde_json::{json, Value};
 
 use super::adamw::AdamW;
 use super::model::{Llama, Shape};
+use super::quant::WeightBits;
 use crate::curve::CurvePoint;
 
 /// The file of weights.
@@ -45,8 +46,14 @@ pub struct Progress {
     pub best: Option<f64>,
 }
 
-/// Writes the model as a folder that any reader of Llama checkpoints knows.
-pub fn write_model(folder: &Path, model: &Llama, characters: &[char]) -> Result<()> {
+/// Writes the model as a folder that any reader of Llama checkpoints knows; it asks for
+/// weights of `weight_bits`.
+pub fn write_model(
+    folder: &Path,
+    model: &Llama,
+    characters: &[char],
+    weight_bits: WeightBits,
+) -> Result<()> {
     let write = || -> Result<()> {
         fs::create_dir_all(folder)?;
         safetensors::save(&tensors(model)?, folder.join(WEIGHTS))?;
@@ -58,8 +65,10 @@ pub fn write_model(folder: &Path, model: &Llama, characters: &[char]) -> Result<
             "tie_word_embeddings": true,
             "bos_token_id": 0,
             "eos_token_id": Value::Null,
-            // Of our own: the cores that this model is for have no Hadamard rotation.
+            // Of our own: the cores that this model is for have no Hadamard rotation, and
+            // it was trained for weights of so many bits.
             "hadamard": false,
+            "weight_bits": weight_bits.count(),
             "torch_dtype": "float32",
         });
         if let (Value::Object(all), Value::Object(shape)) =
@@ -114,11 +123,11 @@ fn tensors(model: &Llama) -> Result<HashMap<String, Tensor>> {
 pub fn write_run(
     folder: &Path,
     model: &Llama,
-    characters: &[char],
+    (characters, weight_bits): (&[char], WeightBits),
     optimizer: &AdamW,
     progress: &Progress,
 ) -> Result<()> {
-    write_model(folder, model, characters)?;
+    write_model(folder, model, characters, weight_bits)?;
     let mut moments = HashMap::new();
     for p in &optimizer.parameters {
         let tensor = |values: &[f32]| Tensor::new(values, &Device::Cpu);

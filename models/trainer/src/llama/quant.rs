@@ -28,6 +28,16 @@ pub enum WeightBits {
     Four,
 }
 
+impl WeightBits {
+    /// How many they are.
+    pub fn count(self) -> u8 {
+        match self {
+            Self::Eight => 8,
+            Self::Four => 4,
+        }
+    }
+}
+
 /// A power of two.
 fn exp2i(exponent: i32) -> f32 {
     f32::from_bits(((exponent + 127).clamp(1, 254) as u32) << 23)

@@ -181,9 +181,11 @@ pub fn run(
             losses.clear();
             if numbers != Arithmetic::Float && progress.best.is_none_or(|best| held_out < best) {
                 progress.best = Some(held_out);
-                checkpoint::write_model(&folder.join("best"), &model, &text.characters)?;
+                let best = folder.join("best");
+                checkpoint::write_model(&best, &model, &text.characters, recipe.weight_bits)?;
             }
-            checkpoint::write_run(folder, &model, &text.characters, &optimizer, &progress)?;
+            let about = (&text.characters[..], recipe.weight_bits);
+            checkpoint::write_run(folder, &model, about, &optimizer, &progress)?;
         }
         report(progress.step, &progress.curve);
     }
