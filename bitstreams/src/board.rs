@@ -2,7 +2,7 @@
 
 use crate::flow::{Device, ECP5_85F, ICE40UP5K};
 use crate::BitstreamError;
-use annulus_contract::shape::{self, clock, CoreShape};
+use annulus_contract::shape::{self, CoreShape};
 use annulus_hdl::boards::ulx3s;
 
 /// A board.
@@ -12,8 +12,6 @@ pub struct Board {
     pub name: &'static str,
     /// The chip.
     pub device: &'static Device,
-    /// Clock that the top runs at.
-    pub megahertz: f64,
     /// Where that clock comes from.
     pub clock_source: &'static str,
     /// Megahertz that placement strives for.
@@ -25,17 +23,15 @@ pub struct Board {
 /// All of them.
 pub const BOARDS: [Board; 2] = [
     Board {
-        name: "pico-ice",
+        name: shape::PICO_ICE,
         device: &ICE40UP5K,
-        megahertz: clock::PICO_ICE as f64 / 1e6,
         clock_source: "RP2040: system clock of 125 MHz / 4, from GP24 to pin 35",
         goal: 40.0,
         seed: 3,
     },
     Board {
-        name: "ulx3s",
+        name: shape::ULX3S,
         device: &ECP5_85F,
-        megahertz: clock::ULX3S as f64 / 1e6,
         clock_source: "PLL from the board's oscillator of 25 MHz",
         goal: 66.0,
         seed: 1,
@@ -63,6 +59,12 @@ impl Board {
         shape.unwrap_or_else(|| unreachable!("{} has a shape", self.name))
     }
 
+    /// Clock that the top runs at.
+    pub fn megahertz(&self) -> f64 {
+        let clock = shape::clock_of_board(self.name);
+        clock.map_or_else(|| unreachable!("{} has a clock", self.name), f64::from) / 1e6
+    }
+
     /// The top's Verilog.
     pub fn verilog(&self) -> String {
         let verilog = annulus_hdl::boards::verilog(self.name);
@@ -72,7 +74,7 @@ impl Board {
     /// Memories of the top that are given a place.
     pub fn places(&self) -> Vec<(String, String)> {
         match self.name {
-            "ulx3s" => ulx3s::floorplan(&self.shape()),
+            shape::ULX3S => ulx3s::floorplan(&self.shape()),
             _ => vec![],
         }
     }

@@ -4,7 +4,7 @@ mod device;
 
 pub use device::{Device, ECP5_85F, ICE40UP5K};
 
-use crate::pins;
+use crate::pins::{self, PinsError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -25,25 +25,9 @@ pub enum FlowError {
         /// Its own words.
         said: String,
     },
-    /// A line of the list of pins.
-    #[error("`{line}` is not a pin: a line is `{form}`")]
-    PinLine {
-        /// What stands there.
-        line: String,
-        /// What should.
-        form: &'static str,
-    },
-    /// A port has two pins.
-    #[error("the list of pins names port {0} twice")]
-    PortTwice(String),
-    /// A pin has two ports.
-    #[error("pin {pin} is given to two ports, {} and {}", ports[0], ports[1])]
-    PinTwice {
-        /// The pin.
-        pin: String,
-        /// Who wants it.
-        ports: [String; 2],
-    },
+    /// The list of pins.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
     /// The clock is too fast.
     #[error("a clock of {wanted} MHz is too fast: the slowest path, from {from} to {to}, allows {reached:.2} MHz")]
     Timing {

@@ -50,7 +50,7 @@ fn run(cli: &Cli) -> Result<(), BitstreamError> {
         } => {
             let board = board::named(board)?;
             let out = out.clone().unwrap_or_else(|| folder(&cli.root, &board));
-            let clock = clock.unwrap_or(board.megahertz);
+            let clock = clock.unwrap_or(board.megahertz());
             let mut say = |what: &str| eprintln!("annulus-bitstream: {what}");
             let manifest = build(&cli.root, &board, clock, &out, work.as_deref(), &mut say)?;
             print!("{}", manifest.to_json());

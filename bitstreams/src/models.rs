@@ -1,7 +1,6 @@
 //! Models on a board: whether they fit, and how fast they would run.
 
 use crate::{BitstreamError, Board};
-use annulus_contract::regs::feature;
 use annulus_runtime::backend::{self, Kind};
 use annulus_runtime::bench::{self, Plan};
 use annulus_runtime::models::{self, OpenError, Opened};
@@ -48,14 +47,10 @@ pub fn measure(board: &Board, megahertz: f64) -> Result<Vec<ModelOnBoard>, Bitst
 fn one(board: &Board, megahertz: f64, name: &str) -> Result<Option<ModelOnBoard>, String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     let shape = board.shape();
-    let rotation = if shape.has(feature::HADAMARD) {
-        Rotation::Hadamard
-    } else {
-        Rotation::None
-    };
-    let Some(opened) = open(name, rotation).map_err(|e| words(&e))? else {
+    let Some(mut opened) = open(name).map_err(|e| words(&e))? else {
         return Ok(None);
     };
+    opened.suit(&shape).map_err(|e| words(&e))?;
     // The longest window that fits: the one that it was trained for, or a half of it, or ...
     let mut windows = std::iter::successors(Some(opened.default_window()), |w| Some(w / 2));
     let Some(image) = windows
@@ -90,8 +85,8 @@ fn one(board: &Board, megahertz: f64, name: &str) -> Result<Option<ModelOnBoard>
 }
 
 /// A model, if it is on this machine.
-fn open(name: &str, rotation: Rotation) -> Result<Option<Opened>, OpenError> {
-    match models::open(Path::new(name), None, rotation) {
+fn open(name: &str) -> Result<Option<Opened>, OpenError> {
+    match models::open(Path::new(name), None, Rotation::Hadamard) {
         Err(OpenError::NotFetched(_)) => {}
         opened => return opened.map(Some),
     }
@@ -105,5 +100,5 @@ fn open(name: &str, rotation: Rotation) -> Result<Option<Opened>, OpenError> {
     if !checkpoint.is_file() {
         return Ok(None);
     }
-    models::open(&checkpoint, Some(&tokenizer), rotation).map(Some)
+    models::open(&checkpoint, Some(&tokenizer), Rotation::Hadamard).map(Some)
 }

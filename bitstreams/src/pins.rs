@@ -1,7 +1,30 @@
 //! A list of pins: which port of the top goes to which pin of the package.
 
-use crate::flow::FlowError;
 use std::collections::BTreeMap;
+
+/// Why a list of pins is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PinsError {
+    /// A line of another form.
+    #[error("`{line}` is not a pin: a line is `{form}`")]
+    Line {
+        /// What stands there.
+        line: String,
+        /// What should.
+        form: &'static str,
+    },
+    /// A port has two pins.
+    #[error("the list of pins names port {0} twice")]
+    PortTwice(String),
+    /// A pin has two ports.
+    #[error("pin {pin} is given to two ports, {} and {}", ports[0], ports[1])]
+    PinTwice {
+        /// The pin.
+        pin: String,
+        /// Who wants it.
+        ports: [String; 2],
+    },
+}
 
 /// How a list is written: as nextpnr reads it for the family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +46,7 @@ impl Format {
     }
 
     /// What a line looks like.
-    pub(crate) const fn form(self) -> &'static str {
+    const fn form(self) -> &'static str {
         match self {
             Format::Pcf => "set_io PORT PIN",
             Format::Lpf => "LOCATE COMP \"PORT\" SITE \"PIN\";",
@@ -31,8 +54,8 @@ impl Format {
     }
 
     /// The port and the pin of a line; `None` for a line about something else.
-    fn line(self, code: &str) -> Result<Option<(&str, &str)>, FlowError> {
-        let wrong = || FlowError::PinLine {
+    fn line(self, code: &str) -> Result<Option<(&str, &str)>, PinsError> {
+        let wrong = || PinsError::Line {
             line: code.into(),
             form: self.form(),
         };
@@ -59,7 +82,7 @@ impl Format {
 ///
 /// # Errors
 /// A line that is none, a port or a pin that stands twice.
-pub fn parse(format: Format, text: &str) -> Result<BTreeMap<String, String>, FlowError> {
+pub fn parse(format: Format, text: &str) -> Result<BTreeMap<String, String>, PinsError> {
     let mut pins = BTreeMap::new();
     let mut ports: BTreeMap<String, String> = BTreeMap::new();
     for line in text.lines() {
@@ -71,10 +94,10 @@ pub fn parse(format: Format, text: &str) -> Result<BTreeMap<String, String>, Flo
             continue;
         };
         if pins.insert(port.to_owned(), pin.to_owned()).is_some() {
-            return Err(FlowError::PortTwice(port.into()));
+            return Err(PinsError::PortTwice(port.into()));
         }
         if let Some(other) = ports.insert(pin.into(), port.into()) {
-            return Err(FlowError::PinTwice {
+            return Err(PinsError::PinTwice {
                 pin: pin.into(),
                 ports: [other, port.into()],
             });

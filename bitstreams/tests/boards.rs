@@ -243,7 +243,7 @@ fn a_build_of_today_gives_the_committed_bitstream() {
         let built = build(
             &root(),
             &board,
-            board.megahertz,
+            board.megahertz(),
             out.path(),
             None,
             &mut |_| (),

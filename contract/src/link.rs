@@ -55,9 +55,16 @@
 //! A master that starts does not know the number that the slave has: it reads no words
 //! ([`Header::probe`]) and finds it in the status.
 //!
-//! The last thing to exclude is an answer that nobody gave: the CRC of zeros is not
-//! zero, and the status begins with [`MARKER`], because 64 ones would pass as a word
-//! and its CRC.
+//! Three more things to exclude:
+//!
+//! - *An answer that nobody gave.* The CRC of zeros is not zero, and the status begins with
+//!   [`MARKER`], because 64 ones would pass as a word and its CRC.
+//! - *A request that nobody made.* Where noise ends a frame before its payload and begins
+//!   another, the payload would be read as a header, and one of two words, with its CRC, is as
+//!   long as a header with its CRC. So the master never writes two words in a frame.
+//! - *A slip.* This CRC begins with ones and ends inverted. In a payload of one word these two
+//!   meet, so that the word and its CRC, moved by a bit or a byte between ones, may pass as
+//!   another word and its CRC. So the master reads such a word back.
 
 mod master;
 pub mod uart;

@@ -115,6 +115,8 @@ pub mod feature {
     pub const HADAMARD: u32 = 2;
     /// Cycle counters by kind of step.
     pub const KIND_COUNTERS: u32 = 4;
+    /// Matrices of 4-bit weights.
+    pub const NIBBLES: u32 = 8;
 }
 
 /// Bits of [`CONTROL`].

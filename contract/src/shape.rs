@@ -55,6 +55,16 @@ impl CoreShape {
         self.features & features == features
     }
 
+    /// This core with decoders for 4-bit weights: an option of the cores of two rows and
+    /// more, which no preset takes; a core of one row stays as it is.
+    pub const fn with_nibbles(self) -> CoreShape {
+        let more = if self.rows > 1 { feature::NIBBLES } else { 0 };
+        CoreShape {
+            features: self.features | more,
+            ..self
+        }
+    }
+
     /// What register [`regs::SHAPE`] reads.
     pub const fn shape_register(&self) -> u32 {
         self.rows | self.features << 8 | self.max_head << 16
@@ -95,7 +105,14 @@ pub struct Preset {
     pub name: &'static str,
     /// What it is.
     pub shape: CoreShape,
+    /// Hertz at which the board's top runs; a simulated core has no clock.
+    pub clock: Option<u32>,
 }
+
+/// Name of the board with an RP2040 and an iCE40UP5K.
+pub const PICO_ICE: &str = "pico-ice";
+/// Name of the board with an ECP5-85F and no microcontroller.
+pub const ULX3S: &str = "ulx3s";
 
 const ALL_FEATURES: u32 = feature::SINKS | feature::HADAMARD | feature::KIND_COUNTERS;
 
@@ -116,6 +133,7 @@ const fn simulated(name: &'static str, rows: u32, memory: u32) -> Preset {
             hidden: 4096,
             vocab: 4096,
         },
+        clock: None,
     }
 }
 
@@ -139,7 +157,7 @@ pub const SIMULATED: [Preset; 5] = [
 pub const BOARDS: [Preset; 2] = [
     Preset {
         // iCE40UP5K: four SPRAMs of 32 KiB are the wide memory.
-        name: "pico-ice",
+        name: PICO_ICE,
         shape: CoreShape {
             rows: 1,
             features: 0,
@@ -153,10 +171,11 @@ pub const BOARDS: [Preset; 2] = [
             hidden: 512,
             vocab: 256,
         },
+        clock: Some(clock::PICO_ICE),
     },
     Preset {
         // ECP5-85F: 192 of 208 block RAMs are the wide memory.
-        name: "ulx3s",
+        name: ULX3S,
         shape: CoreShape {
             rows: 8,
             features: ALL_FEATURES,
@@ -170,6 +189,7 @@ pub const BOARDS: [Preset; 2] = [
             hidden: 1024,
             vocab: 1024,
         },
+        clock: Some(clock::ULX3S),
     },
 ];
 
@@ -196,11 +216,7 @@ pub mod clock {
 
 /// The clock in hertz of the board of this name.
 pub fn clock_of_board(name: &str) -> Option<u32> {
-    match name {
-        "pico-ice" => Some(clock::PICO_ICE),
-        "ulx3s" => Some(clock::ULX3S),
-        _ => None,
-    }
+    BOARDS.iter().find(|p| p.name == name)?.clock
 }
 
 /// The core of the board of this name.

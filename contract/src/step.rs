@@ -10,9 +10,39 @@
 //! `group * cols + c` holds rows `group * P ..`, columns `8 c ..`; the byte of
 //! row r, column j of a word is byte `8 r + j`. Rows and columns are padded with
 //! zeros.
+//!
+//! A matrix of 4-bit weights ([`Step::nibbles`]) lies in the same rows of 64 bits, each now
+//! 16 nibbles, the first in the low half of byte 0. A row group begins with a word of group
+//! scales: nibble j of a row is the scale of its columns `16 j ..`; words of weights follow,
+//! [`GROUP`] columns each; after [`SCALES_A_WORD`] of them comes the next word of scales.
+//! The weight is nibble times scale.
 
 /// Columns of the array: int8 mantissas of the vector used each cycle.
 pub const COLUMNS: usize = 8;
+
+/// Columns that share a scale where weights have 4 bits: those of a word.
+pub const GROUP: usize = 2 * COLUMNS;
+
+/// Group scales of a row in a word, one a word of weights.
+pub const SCALES_A_WORD: usize = 16;
+
+/// Words of a row (group) of `cols` columns: of weights, and of group scales where weights
+/// have 4 bits.
+///
+/// ```
+/// use annulus_contract::step::words_a_row;
+/// assert_eq!(words_a_row(96, false), 12);
+/// assert_eq!(words_a_row(96, true), 1 + 6);
+/// assert_eq!(words_a_row(257, true), 2 + 17);
+/// ```
+pub const fn words_a_row(cols: usize, nibbles: bool) -> usize {
+    if nibbles {
+        let weights = cols.div_ceil(GROUP);
+        weights + weights.div_ceil(SCALES_A_WORD)
+    } else {
+        cols.div_ceil(COLUMNS)
+    }
+}
 
 /// 32-bit words of an encoded step.
 pub const WORDS: usize = 8;
@@ -73,6 +103,7 @@ pub mod field {
         BY_POSITION "by_position" 0 19 1;
         ADD "add" 0 20 1;
         GAINS "gains" 0 21 1;
+        NIBBLES "nibbles" 0 22 1;
         ADDRESS "address" 1 0 20;
         HIDDEN_SHIFT "hidden_shift" 1 20 5;
         COLS "cols" 2 0 10;
@@ -211,15 +242,17 @@ pub struct Step {
     pub add: bool,
     /// Embed: multiply by the table of gains (`ig`) instead of by 256.
     pub gains: bool,
+    /// Matvec kinds: the matrix has 4-bit weights.
+    pub nibbles: bool,
     /// First word in the wide memory (20 bits).
     pub address: u32,
-    /// Words of 8 columns a row (10 bits).
+    /// Words of 8 columns a row, of the vector that it meets (10 bits).
     pub cols: u16,
     /// Row groups (13 bits).
     pub groups: u16,
     /// Rows that count (14 bits).
     pub rows: u16,
-    /// Mix: words from one row group to the next (16 bits); elsewhere it is `cols`.
+    /// Mix, 4-bit weights: words from one row group to the next (16 bits); elsewhere it is `cols`.
     pub stride: u16,
     /// First entry of the row scales, or of the key scales (16 bits).
     pub scale: u16,
@@ -261,6 +294,7 @@ impl Step {
             by_position: false,
             add: false,
             gains: false,
+            nibbles: false,
             address: 0,
             cols: 0,
             groups: 0,
@@ -301,6 +335,7 @@ impl Step {
         let words = field::BY_POSITION.put(words, self.by_position as u32);
         let words = field::ADD.put(words, self.add as u32);
         let words = field::GAINS.put(words, self.gains as u32);
+        let words = field::NIBBLES.put(words, self.nibbles as u32);
         let words = field::ADDRESS.put(words, self.address);
         let words = field::HIDDEN_SHIFT.put(words, self.hidden_shift as u32);
         let words = field::COLS.put(words, self.cols as u32);
@@ -342,6 +377,7 @@ impl Step {
             by_position: field::BY_POSITION.get(words) == 1,
             add: field::ADD.get(words) == 1,
             gains: field::GAINS.get(words) == 1,
+            nibbles: field::NIBBLES.get(words) == 1,
             address: field::ADDRESS.get(words),
             hidden_shift: field::HIDDEN_SHIFT.get(words) as u8,
             cols: field::COLS.get(words) as u16,

@@ -5,11 +5,12 @@ mod slave;
 
 use annulus_contract::link::{
     advance, crc, decode_answer, decode_payload, encode_answer, encode_payload, FrameError, Header,
-    LinkError, Master, Op, Status, ANSWER_BYTES, ATTEMPTS, HEADER_BYTES, PAYLOAD_BYTES,
+    LinkError, Master, Op, Status, Wire, ANSWER_BYTES, ATTEMPTS, HEADER_BYTES, PAYLOAD_BYTES,
 };
 use annulus_contract::regs::{self, mem_address, region};
 use proptest::prelude::*;
 use slave::{Slave, COUNTER};
+use std::convert::Infallible;
 
 fn op() -> impl Strategy<Value = Op> {
     prop::sample::select(vec![Op::Read, Op::Write, Op::MemoryRead, Op::MemoryWrite])
@@ -93,8 +94,8 @@ fn unknown_operations_and_silent_lines_are_refused() {
 
 proptest! {
     #[test]
-    fn the_master_gets_through(losses in prop::collection::vec(any::<(bool, bool)>(), 1..40), sequence: u8, words in prop::collection::vec(any::<u32>(), 1..300)) {
-        // Some frame of each round gets through.
+    fn the_master_gets_through(losses in prop::collection::vec(any::<(bool, bool)>(), 0..ATTEMPTS as usize), sequence: u8, words in prop::collection::vec(any::<u32>(), 1..300)) {
+        // Of each round, no longer than the master is patient, some frame gets through.
         let mut round = losses.into_iter().chain([(false, false)]).cycle();
         let mut master = Master::new(Slave::new(sequence, || round.next().unwrap_or_default())).unwrap();
         for (i, &word) in words.iter().enumerate().take(20) {
@@ -132,4 +133,46 @@ fn without_an_answer_it_gives_up() {
     );
     assert_eq!(master.read(regs::ID), Err(LinkError::NoAnswer));
     assert_eq!(master.repeated(), 2 * u64::from(ATTEMPTS));
+}
+
+/// A line that doubles the last byte of the first header of a memory frame with a payload.
+struct Slips {
+    slave: Slave<fn() -> (bool, bool)>,
+    slipped: bool,
+}
+
+impl Wire for Slips {
+    type Error = Infallible;
+
+    fn exchange(&mut self, frame: &mut [u8]) -> Result<(), Infallible> {
+        let payload = frame[0] == Op::MemoryWrite as u8;
+        if payload && !std::mem::replace(&mut self.slipped, true) {
+            frame.copy_within(HEADER_BYTES - 1..frame.len() - 1, HEADER_BYTES);
+        }
+        self.slave.exchange(frame)
+    }
+}
+
+#[test]
+fn a_word_that_slips_past_its_checksum_is_written_again() {
+    let ends_in_ones = |bytes: &[u8]| crc(bytes) & 0xff == 0xff;
+    let address = (0..800)
+        .find(|&word| ends_in_ones(&Header::memory_write(place(word), 1).encode()[..8]))
+        .expect("one in 256 does");
+    let word = (0..u32::MAX)
+        .find(|word| ends_in_ones(&word.to_be_bytes()))
+        .expect("one in 256 does");
+    let slave = Slave::new(0, (|| (false, false)) as fn() -> _);
+    let slipped = false;
+    let mut master = Master::new(Slips { slave, slipped }).unwrap();
+    master.write(regs::MEM_ADDRESS, place(address)).unwrap();
+    master.write_block(regs::MEM_DATA, &[word]).unwrap();
+    assert!(master.wire_mut().slipped);
+    assert_eq!(master.wire_mut().slave.memory[address as usize], word);
+    assert_eq!(master.repeated(), 0, "the checksum has not found it");
+}
+
+/// Where the slave keeps a word of its memory.
+fn place(word: u32) -> u32 {
+    mem_address(region::STEPS, word / 8, word % 8)
 }

@@ -9,8 +9,8 @@ use annulus_contract::shape;
 pub fn verilog(board: &str) -> Option<String> {
     let shape = shape::of_board(board)?;
     Some(match board {
-        "pico-ice" => crate::verilog(pico_ice::PicoIce::new(&shape)),
-        "ulx3s" => crate::verilog(ulx3s::Ulx3s::new(&shape)),
+        shape::PICO_ICE => crate::verilog(pico_ice::PicoIce::new(&shape)),
+        shape::ULX3S => crate::verilog(ulx3s::Ulx3s::new(&shape)),
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 //! position, on random models of every kind the formats allow.
 
 use annulus_contract::regs::{self, control, region};
-use annulus_contract::shape;
+use annulus_contract::shape::{self, CoreShape};
 use annulus_model::compile::compile;
 use annulus_model::image::Image;
 use annulus_model::quant::QuantModel;
@@ -42,8 +42,7 @@ fn compare(
     tokens: usize,
     seed: u64,
 ) {
-    let shape = shape::with_lanes(lanes).expect("a preset");
-    let image = compile(model, &shape, window, sinks).expect("the model fits");
+    let image = compile(model, &preset(lanes), window, sinks).expect("the model fits");
     load(core, &image);
     let mut reference = Reference::new(model, window, sinks).expect("a legal ring");
     let mut rng = Rng::new(seed);
@@ -68,9 +67,13 @@ fn compare(
     }
 }
 
+/// A preset with everything that is optional.
+fn preset(lanes: u32) -> CoreShape {
+    shape::with_lanes(lanes).expect("a preset").with_nibbles()
+}
+
 fn core(lanes: u32) -> SimCore {
-    let shape = shape::with_lanes(lanes).expect("a preset");
-    CoreDesign::build(&shape, &mut |_| ())
+    CoreDesign::build(&preset(lanes), &mut |_| ())
         .expect("the core builds")
         .instance()
 }
@@ -80,6 +83,10 @@ fn random_models(lanes: u32, seeds: std::ops::Range<u64>) {
     for seed in seeds {
         let mut rng = Rng::new(seed);
         let shape = Shape::random(&mut rng);
+        let shape = Shape {
+            nibbles: rng.one_in(3),
+            ..shape
+        };
         let window = rng.within(1, 24) as usize;
         let sinks = if rng.one_in(2) {
             rng.within(0, window as i32 - 1) as usize
@@ -96,6 +103,41 @@ fn random_models(lanes: u32, seeds: std::ops::Range<u64>) {
             3 * window + 5,
             seed,
         );
+    }
+}
+
+/// Rows with more than one word of group scales, and matrices of a single group.
+#[test]
+fn long_and_short_rows_of_nibbles_on_64_lanes() {
+    let mut core = core(64);
+    for (seed, heads, head_size, hidden) in [
+        (1, 8, 8, 257),
+        (2, 2, 24, 700),
+        (3, 1, 2, 512),
+        (4, 2, 6, 1),
+    ] {
+        let shape = Shape {
+            heads,
+            kv_heads: 1,
+            head_size,
+            hadamard: false,
+            hidden,
+            nibbles: true,
+            ..Shape::random(&mut Rng::new(seed))
+        };
+        compare(&mut core, 64, &shape.model(seed), 5, 1, 12, seed);
+    }
+}
+
+/// The presets themselves, as they are built for boards: without the option.
+#[test]
+fn a_core_without_decoders_runs_bytes() {
+    let shape = shape::with_lanes(16).expect("a preset");
+    let design = CoreDesign::build(&shape, &mut |_| ()).expect("the core builds");
+    let mut core = design.instance();
+    for seed in 200..206 {
+        let model = Shape::random(&mut Rng::new(seed)).model(seed);
+        compare(&mut core, 16, &model, 9, 2, 23, seed);
     }
 }
 
@@ -123,17 +165,19 @@ fn random_models_on_128_lanes() {
 #[test]
 #[ignore = "minutes; ./x test --full"]
 fn coverage_on_16_lanes() {
-    let shape = shape::with_lanes(16).expect("a preset");
-    let design = CoreDesign::build_with(&shape, &mut |_| (), |build| build.coverage(true))
+    let design = CoreDesign::build_with(&preset(16), &mut |_| (), |build| build.coverage(true))
         .expect("the core builds");
     let mut core = design.instance();
     for seed in 200..230 {
         let mut rng = Rng::new(seed);
-        let model = Shape::random(&mut rng).model(seed);
+        let shape = Shape {
+            nibbles: seed % 3 == 0,
+            ..Shape::random(&mut rng)
+        };
+        let model = shape.model(seed);
         let window = rng.within(1, 12) as usize;
         let sinks = rng.within(0, window as i32 - 1) as usize;
-        let shape = shape::with_lanes(16).expect("a preset");
-        let image = compile(&model, &shape, window, sinks).expect("the model fits");
+        let image = compile(&model, &preset(16), window, sinks).expect("the model fits");
         // Half of them choose their own tokens, at a temperature.
         if rng.one_in(2) {
             compare(&mut core, 16, &model, window, sinks, 2 * window + 3, seed);

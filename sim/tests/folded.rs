@@ -301,16 +301,9 @@ fn long_rows() {
             hidden: 172,
             heads: 8,
             kv_heads: 4,
-            head_size: 8,
             vocab: 40,
-            rope: true,
             hadamard: false,
-            relu: false,
-            final_norm: true,
-            tied: true,
-            positions: None,
-            embedding_norm: false,
-            saturating: false,
+            ..Shape::LLAMA
         };
         compare(&mut core, &preset, &shape.model(seed), 3, 8, seed);
     }

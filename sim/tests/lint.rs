@@ -46,10 +46,11 @@ fn check(name: &str, shape: &CoreShape) {
 #[test]
 fn simulated_cores_are_clean() {
     for lanes in [8, 16, 48, 64, 128] {
-        check(
-            &format!("{lanes} lanes"),
-            &shape::with_lanes(lanes).expect("a preset"),
-        );
+        let shape = shape::with_lanes(lanes).expect("a preset");
+        check(&format!("{lanes} lanes"), &shape);
+        if shape.with_nibbles() != shape {
+            check(&format!("{lanes} lanes, nibbles"), &shape.with_nibbles());
+        }
     }
 }
 

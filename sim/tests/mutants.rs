@@ -34,14 +34,17 @@ const TOKEN: u64 = 20_000;
 /// More cycles than a wide core takes to fill the output queue, and to go on for a while.
 const LONG: u64 = 40_000;
 
-/// What the core says of itself.
-fn shape_of(core: &mut SimCore) -> CoreShape {
-    CoreShape::read(|register| Ok::<_, Infallible>(core.read(register))).expect("a core answers")
+/// What the core says of itself, if that is a preset: another can be given no model.
+fn shape_of(core: &mut SimCore) -> Result<CoreShape, &'static str> {
+    let said = CoreShape::read(|register| Ok::<_, Infallible>(core.read(register)));
+    let said = said.expect("a core answers");
+    let preset = shape::with_lanes(said.lanes());
+    preset.filter(|preset| *preset == said).ok_or("shape")
 }
 
 /// How much longer than a wide core this one may take.
-fn slowness(core: &mut SimCore) -> u64 {
-    if shape_of(core).rows == 1 {
+fn slowness(shape: &CoreShape) -> u64 {
+    if shape.rows == 1 {
         20
     } else {
         1
@@ -53,6 +56,7 @@ fn runnable(shape: &Shape, core: &CoreShape) -> Shape {
     Shape {
         hadamard: shape.hadamard && core.has(feature::HADAMARD),
         head_size: shape.head_size.min(core.max_head as usize),
+        nibbles: shape.nibbles && core.has(feature::NIBBLES),
         ..*shape
     }
 }
@@ -79,14 +83,19 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(core: &mut SimCore, shape: &Shape, window: usize, sinks: usize) -> Self {
-        let preset = shape_of(core);
+    fn new(
+        core: &mut SimCore,
+        shape: &Shape,
+        window: usize,
+        sinks: usize,
+    ) -> Result<Self, &'static str> {
+        let preset = shape_of(core)?;
         let model = runnable(shape, &preset).model(1);
         let sinks = if preset.has(feature::SINKS) { sinks } else { 0 };
         let image = compile(&model, &preset, window, sinks).expect("the model fits");
         let reference = Reference::new(&model, window, sinks).expect("a legal ring");
         let mut stream = Stream {
-            slowness: slowness(core),
+            slowness: slowness(&preset),
             image,
             reference,
             crc: Crc32::new(),
@@ -102,7 +111,7 @@ impl Stream {
         for register in [regs::TEMPERATURE, regs::STOP, regs::RESTART] {
             core.write(register, 0);
         }
-        stream
+        Ok(stream)
     }
 
     /// Empties the stream on both sides.
@@ -285,14 +294,7 @@ const GROUPED: Shape = Shape {
     kv_heads: 2,
     head_size: 16,
     vocab: 61,
-    rope: true,
-    hadamard: true,
-    relu: false,
-    final_norm: true,
-    tied: true,
-    positions: None,
-    embedding_norm: false,
-    saturating: false,
+    ..Shape::LLAMA
 };
 
 /// As microGPT: learned positions, a norm behind the embedding, ReLU, no final norm.
@@ -342,6 +344,14 @@ const LARGE_HEAD: Shape = Shape {
     ..GROUPED
 };
 
+/// 4-bit weights, and rows of more than one word of group scales.
+const NIBBLES: Shape = Shape {
+    layers: 1,
+    hidden: 300,
+    nibbles: true,
+    ..GROUPED
+};
+
 /// Quick, for runs of many tokens.
 const QUICK: Shape = Shape {
     layers: 1,
@@ -355,7 +365,7 @@ const QUICK: Shape = Shape {
 
 /// Logits of every token, for three turns of the ring and more.
 fn logits(core: &mut SimCore, shape: &Shape, window: usize, sinks: usize) -> Verdict {
-    let mut stream = Stream::new(core, shape, window, sinks);
+    let mut stream = Stream::new(core, shape, window, sinks)?;
     stream.steps(core, 3 * window + 5, &mut Rng::new(7))?;
     stream.step(core, 0)?;
     expect(
@@ -381,7 +391,7 @@ fn sampler(core: &mut SimCore) -> Sampler {
 /// The core feeds itself, greedy and sampling, and ends with its budget. Stop and
 /// restart tokens that are switched off are tokens as any other.
 fn generation(core: &mut SimCore) -> Verdict {
-    let mut stream = Stream::new(core, &QUICK, 13, 0);
+    let mut stream = Stream::new(core, &QUICK, 13, 0)?;
     stream.generate(core, &mut Sampler::greedy(), 3, 10)?;
     stream.rest(core, 10, 0, 0)?;
     stream.reset(core);
@@ -422,7 +432,7 @@ fn unbroken(stream: &mut Stream, sampler: &Sampler, count: usize) -> Vec<u32> {
 
 /// The stop token ends a run with its budget unspent; a token from outside goes on.
 fn stop(core: &mut SimCore) -> Verdict {
-    let mut stream = Stream::new(core, &QUICK, 13, 0);
+    let mut stream = Stream::new(core, &QUICK, 13, 0)?;
     let mut sampler = sampler(core);
     let chosen = unbroken(&mut stream, &sampler, 40);
     let last = first_seen(&chosen, 8);
@@ -438,7 +448,7 @@ fn stop(core: &mut SimCore) -> Verdict {
 
 /// The restart token begins again at position 0 of an empty ring, sinks or not.
 fn restart(core: &mut SimCore, shape: &Shape, window: usize, sinks: usize) -> Verdict {
-    let mut stream = Stream::new(core, shape, window, sinks);
+    let mut stream = Stream::new(core, shape, window, sinks)?;
     let mut sampler = sampler(core);
     let chosen = unbroken(&mut stream, &sampler, 60);
     let last = first_seen(&chosen, window + 1);
@@ -451,7 +461,7 @@ fn restart(core: &mut SimCore, shape: &Shape, window: usize, sinks: usize) -> Ve
 
 /// A reader that sleeps stalls the core and loses nothing.
 fn slow_reader(core: &mut SimCore) -> Verdict {
-    let mut stream = Stream::new(core, &QUICK, 7, 2);
+    let mut stream = Stream::new(core, &QUICK, 7, 2)?;
     let mut sampler = sampler(core);
     core.write(regs::BUDGET, 49);
     core.write(regs::TOKEN_IN, 3);
@@ -464,7 +474,7 @@ fn slow_reader(core: &mut SimCore) -> Verdict {
 
 /// A prompt goes in at once, and the core goes on from its last token.
 fn prompt(core: &mut SimCore) -> Verdict {
-    let mut stream = Stream::new(core, &QUICK, 10, 1);
+    let mut stream = Stream::new(core, &QUICK, 10, 1)?;
     let mut sampler = sampler(core);
     core.write(regs::BUDGET, 5);
     for token in 1..12 {
@@ -480,7 +490,7 @@ fn prompt(core: &mut SimCore) -> Verdict {
 
 /// A stream that is saved goes on, after another and a reset, as if it had never paused.
 fn save_and_restore(core: &mut SimCore) -> Verdict {
-    let mut stream = Stream::new(core, &GROUPED, 11, 3);
+    let mut stream = Stream::new(core, &GROUPED, 11, 3)?;
     let mut rng = Rng::new(5);
     stream.steps(core, 17, &mut rng)?;
     let (saved, reference) = (stream.save(core), stream.reference.clone());
@@ -494,7 +504,7 @@ fn save_and_restore(core: &mut SimCore) -> Verdict {
 
 /// A reset in the middle of a token leaves nothing of it.
 fn reset(core: &mut SimCore) -> Verdict {
-    let mut stream = Stream::new(core, &GROUPED, 9, 0);
+    let mut stream = Stream::new(core, &GROUPED, 9, 0)?;
     for cycles in (0..600).step_by(7) {
         core.write(regs::TOKEN_IN, 2);
         core.model().run(stream.slowness * cycles);
@@ -507,7 +517,7 @@ fn reset(core: &mut SimCore) -> Verdict {
 
 /// Misuse and broken images are reported, and a reset makes up for them.
 fn errors(core: &mut SimCore) -> Verdict {
-    let mut stream = Stream::new(core, &QUICK, 5, 0);
+    let mut stream = Stream::new(core, &QUICK, 5, 0)?;
     let slowness = stream.slowness;
     let reported = |core: &mut SimCore, error| {
         core.model().run(slowness * LONG);
@@ -523,7 +533,9 @@ fn errors(core: &mut SimCore) -> Verdict {
     stream.reset(core);
     core.write(regs::TOKEN_IN, 2);
     core.model().run(20);
-    fill(core, region::WIDE, 0, &[!0; 16]);
+    for memory in [region::WIDE, region::SCALES, region::STEPS] {
+        fill(core, memory, 0, &[!0; 16]);
+    }
     reported(core, error::BUSY_ACCESS)?;
     stream.reset(core);
     stream.step(core, 2)?;
@@ -559,6 +571,7 @@ const TRIALS: &[Trial] = &[
         logits(core, &SATURATING, 10, 2)
     }),
     ("head size of 64", |core| logits(core, &LARGE_HEAD, 19, 0)),
+    ("4-bit weights", |core| logits(core, &NIBBLES, 5, 0)),
     ("head sizes of 2, sinks", |core| {
         logits(core, &SMALL_HEADS, 12, 11)
     }),
@@ -607,7 +620,6 @@ fn every_planted_fault_is_caught() {
 }
 
 #[test]
-#[ignore = "minutes; ./x test --full"]
 fn every_planted_fault_of_the_folded_core_is_caught() {
     all_are_caught(8, FOLDED_TRIALS, 15);
 }
@@ -615,7 +627,7 @@ fn every_planted_fault_of_the_folded_core_is_caught() {
 /// Holds the core of so many lanes with each of its faults, `least` or more, to the trials, and
 /// the page to what they found.
 fn all_are_caught(lanes: u32, trials: &[Trial], least: usize) {
-    let shape = shape::with_lanes(lanes).expect("a preset");
+    let shape = shape::with_lanes(lanes).expect("a preset").with_nibbles();
     let (verilog, faults) = annulus_hdl::faulty_core_verilog(&shape).expect("a core");
     let build = Build::new(&format!("mutants{lanes}"), &verilog);
     let design = CoreDesign::of_build(&build, &mut |_| ()).expect("the core builds");

@@ -1,6 +1,6 @@
 //! The RP2040's pins and peripherals, as they are wired on the pico-ice.
 
-use annulus_contract::shape::clock;
+use annulus_contract::shape::{clock, PICO_ICE};
 use annulus_contract::wire::Reboot;
 use annulus_firmware_ice::{Hardware, Line, Oled, Parts, RomFlash, Screen, Text};
 use embedded_hal::digital::{InputPin, OutputPin};
@@ -200,7 +200,7 @@ where
 }
 
 impl Hardware for PicoIce {
-    const NAME: &'static str = "pico-ice";
+    const NAME: &'static str = PICO_ICE;
 
     #[inline]
     fn set(&mut self, line: Line, high: bool) {

@@ -71,6 +71,7 @@ by_kind:
     jump logits
     jump unknown
     jump unknown
+    jump unknown
 
 reset:
     ld #0

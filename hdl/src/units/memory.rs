@@ -5,9 +5,25 @@ use super::text::{address_bits, localparams, BLOCK_RAM, LUT_RAM};
 use crate::leaf;
 use rust_hdl_core::prelude::*;
 
+/// How a nibble core's [`WideMemory`] gives a word: the highest bits of `read_at`, which no
+/// memory is large enough to need as an address.
+pub mod reading {
+    /// Address bits that are left.
+    pub const ADDRESS_BITS: usize = 18;
+    /// As it is.
+    pub const BYTES: u8 = 0;
+    /// It holds group scales: the next words take them in turn.
+    pub const SCALES: u8 = 1;
+    /// The 4-bit weights of its first eight columns, times their group's scale.
+    pub const LOW: u8 = 2;
+    /// Those of its other eight.
+    pub const HIGH: u8 = 3;
+}
+
 leaf! {
     /// The wide memory: weights, key rings and value rings. `WORD` bits a word,
-    /// `BYTES` write enables. Read latency 3: address, block RAM, its output.
+    /// `BYTES` write enables. Read latency 3: address, block RAM, its output. Behind it
+    /// weights have eight bits, whatever they are stored in ([`reading`]).
     pub struct WideMemory<const WORD: usize, const BYTES: usize> {
         in clock: Clock,
         in read_at: Bits<20>,
@@ -19,6 +35,8 @@ leaf! {
         in lane: Bits<8>,
         out lane_q: Bits<32>,
         param _words: usize,
+        /// Some matrices have 4-bit weights.
+        param _nibbles: bool,
     }
     verilog(this) {
         let mut text = localparams(&[("WORDS", this._words), ("A", address_bits(this._words))])
@@ -29,25 +47,56 @@ leaf! {
             let writes: String = (0..8).map(|i| format!(
                 "    if (write_{r}[{i}]) mem_{r}[to_{r}][{} +: 8] <= data_{r}[{} +: 8];\n", 8 * i, 8 * i,
             )).collect();
+            let (how, decoder, given) = if this._nibbles {
+                let how = format!("    next_{r} <= read_at[{} +: 2];\n", reading::ADDRESS_BITS);
+                (how, nibbles(r), format!("given_{r}"))
+            } else {
+                (String::new(), String::new(), format!("found_{r}"))
+            };
             text += &format!("
 {BLOCK_RAM}reg [63:0] mem_{r} [0:WORDS-1];
 reg [A-1:0] at_{r}, to_{r};
 reg [7:0] write_{r};
 reg [63:0] data_{r}, found_{r};
-(* keep *) always @(posedge clock) begin
+{decoder}(* keep *) always @(posedge clock) begin
     at_{r} <= read_at[A-1:0];
     to_{r} <= write_at[A-1:0];
     write_{r} <= write[{first} +: 8];
     data_{r} <= data[{low} +: 64];
-end
+{how}end
 always @(posedge clock) begin
 {writes}    found_{r} <= mem_{r}[at_{r}];
-    word[{low} +: 64] <= found_{r};
+    word[{low} +: 64] <= {given};
 end
 ", first = 8 * r, low = 64 * r);
         }
         text
     }
+}
+
+/// What makes bytes of a row's nibbles, between the block RAM and its output: a word is read
+/// once for each half, and its group's scale is the lowest that is left of those kept.
+fn nibbles(r: usize) -> String {
+    let (scales, low, high) = (reading::SCALES, reading::LOW, reading::HIGH);
+    let mut text = format!("
+reg [1:0] next_{r}, how_{r};      // of the words at the block RAM's input and output
+reg [63:0] scales_{r};
+always @(posedge clock) begin
+    how_{r} <= next_{r};
+    if (how_{r} == {scales}) scales_{r} <= found_{r};
+    else if («all groups of a row take the first one's scale: how_{r} == {high} && next_{r} == {low} → 1'b0») scales_{r} <= scales_{r} >> 4;
+end
+wire [31:0] half_{r} = «the halves of a word of nibbles are swapped: how_{r} == {high} → how_{r} == {low}» ? found_{r}[63:32] : found_{r}[31:0];
+wire signed [4:0] scale_{r} = {{1'b0, «the scale is the next group's: scales_{r}[3:0] → scales_{r}[7:4]»}};
+wire [63:0] given_{r};
+");
+    for j in 0..8 {
+        text += &format!("wire signed [4:0] nibble_{r}_{j} = {{«nibbles lose their sign: half_{r}[{sign}] → 1'b0», half_{r}[{first} +: 4]}};
+wire signed [7:0] weight_{r}_{j} = nibble_{r}_{j} * scale_{r};
+assign given_{r}[{byte} +: 8] = how_{r}[1] ? weight_{r}_{j} : found_{r}[{byte} +: 8];
+", first = 4 * j, sign = 4 * j + 3, byte = 8 * j);
+    }
+    text
 }
 
 /// Bits of data in a block RAM of the ECP5.

@@ -1,5 +1,6 @@
 //! The scan: turns a step into a stream of memory words, one a cycle.
 
+use super::memory::reading;
 use super::tag::{self, WORD_TAG, WORD_TAG_BITS};
 use super::text::{kinds, localparams, step_fields, STEP_BITS};
 use crate::leaf;
@@ -10,6 +11,9 @@ leaf! {
     ///
     /// A row group's sums wait in the array while the tail takes them, two a cycle; the
     /// scan holds back the last word of the next group until they are gone.
+    ///
+    /// A matrix of 4-bit weights has a word of group scales before each sixteen words of
+    /// weights, for which a cycle passes without products; a word of weights goes out twice.
     pub struct Scan {
         in clock: Clock,
         in reset: Bit,
@@ -45,9 +49,12 @@ leaf! {
         out step: Bits<STEP_BITS>,
         out began: Bit,
         param _rows: usize,
+        /// Some matrices have 4-bit weights.
+        param _nibbles: bool,
     }
     verilog(this) {
         let p = this._rows;
+        let n = if this._nibbles { Nibbles::some() } else { Nibbles::none() };
         let divide = match p {
             6 => "wire [33:0] product = index * 18'd43691;\nwire [15:0] quotient = product[33:18];\n".to_string(),
             p if p.is_power_of_two() => format!("wire [15:0] quotient = index >> {};\n", p.trailing_zeros()),
@@ -57,7 +64,7 @@ leaf! {
             "kind", "normed", "embedding_eps", "add", "gains", "address", "cols", "scale", "shift", "score", "score_id", "head", "pair", "far_only",
         ]) + &step_fields("step_in", &[
             "kind", "by_position", "address", "rows", "score", "cols", "groups", "stride",
-        ]) + "
+        ]) + &n.fields + "
 reg active;
 reg occupied;               // by a step whose last word has not been sent
 reg [1:0] prepare;          // embed: cycles until the row's address is known
@@ -70,7 +77,7 @@ reg [12:0] group;
 reg [13:0] left;            // rows not yet issued
 reg [12:0] slot;            // scores: place of the group's first slot in the score buffers
 reg [3:0] gap;              // cycles until the sums of the last group are gone
-" + &divide + "
+" + n.state + &divide + "
 wire [15:0] in_word = index - quotient * P[15:0];
 reg elementwise, scores, mix;
 
@@ -91,7 +98,7 @@ wire col_ends = one_col || (!col_last && col == col_late);
 wire group_ends = col_last ? group == group_late : group_last;
 wire col_begins = scores_in ? head_words == 8'd1 : mix_in ? value_end == 10'd0 : step_in_cols == 10'd1;
 wire group_begins = scores_in ? key_end == 13'd0 : step_in_groups == 13'd1;
-wire issue = active && !(last && «sums are overwritten before the tail has them: waiting → 1'b0»);
+wire issue = active" + n.not_due + " && !(last && «sums are overwritten before the tail has them: waiting → 1'b0»);
 always @(posedge clock) begin
     key_end <= full ? key_groups[12:0] - 13'd1 : «key groups never written are read: key_group[12:0] → key_groups[12:0] - 13'd1»;
     value_end <= full ? value_groups[9:0] - 10'd1 : «the value group that fills is not read: value_group[9:0] → value_group[9:0] - 10'd1»;
@@ -111,10 +118,10 @@ always @(posedge clock) begin
         group_last <= group_begins;
         last <= elementwise_in || col_begins;
         final_word <= col_begins && group_begins;
-        advance <= scores_in ? {8'd0, head_words} : mix_in ? «a long head's later values are read from the wrong words: step_in_stride → {6'd0, value_end}» : {6'd0, step_in_cols};
+        advance <= scores_in ? {8'd0, head_words} : mix_in ? «a long head's later values are read from the wrong words: step_in_stride → {6'd0, value_end}» : " + n.stride + "{6'd0, step_in_cols};
     end
 end
-always @(*) ready = !occupied || (active && final_word && !waiting);
+always @(*) ready = !occupied || (active" + n.not_due + " && final_word && !waiting);
 
 // Rows of a group that have been written: all, but in the current group while
 // the ring fills, and in the last group of sinks and of ring.
@@ -133,7 +140,7 @@ wire [13:0] taken = left < width ? left : width;
 wire [13:0] taken_up = taken + 14'd1;
 wire [3:0] pairs = taken_up[4:1];
 
-always @(posedge clock) begin
+" + n.count + "always @(posedge clock) begin
     gap <= gap == 0 ? 4'd0 : gap - 4'd1;
     waiting <= gap > 4'd1;
     if (prepare != 0) begin
@@ -211,10 +218,71 @@ wire [4:0] t_row = row;
 wire t_odd_row = «an odd row is embedded with the even row's scale: index[0] → 1'b0»;
 
 always @(posedge clock) begin
-    if (issue) read_at <= group_at + {10'd0, col};
+    " + &n.read_at + "
     if (issue) operand_at <= mix ? {1'b0, «all value groups take the first group's scores: step_score + col → step_score»} : scores ? {in_sinks, «all words of a key meet the query's first: step_pair + col → step_pair»} : {1'b0, col};
     tag <= " + &tag::pack(WORD_TAG, "t_") + ";
 end
 "
+    }
+}
+
+/// What 4-bit weights add to the scan's text.
+struct Nibbles {
+    fields: String,
+    state: &'static str,
+    not_due: &'static str,
+    stride: &'static str,
+    count: &'static str,
+    read_at: String,
+}
+
+impl Nibbles {
+    fn none() -> Self {
+        Nibbles {
+            fields: String::new(),
+            state: "",
+            not_due: "",
+            stride: "",
+            count: "",
+            read_at: "if (issue) read_at <= group_at + {10'd0, col};".into(),
+        }
+    }
+
+    fn some() -> Self {
+        let (scales, low, high) = (reading::SCALES, reading::LOW, reading::HIGH);
+        Nibbles {
+            fields: step_fields("step_in", &["nibbles"]),
+            state: "reg nibbles;                // of the current step's matrix
+reg due;                    // group scales are read next
+reg [9:0] word;             // place of the next word in its row group
+",
+            not_due: " && !due",
+            stride: "step_in_nibbles ? step_in_stride : ",
+            count: "wire scales_read = active && due;
+always @(posedge clock) begin
+    if (scales_read) due <= 0;
+    if (scales_read || (issue && (!nibbles || col[0]))) word <= word + 10'd1;
+    if (issue && nibbles && «a long row has one word of group scales: col[4:0] == 5'd31 → 1'b0») due <= 1;
+    if (issue && col_last) begin
+        due <= nibbles;
+        word <= 0;
+    end
+    if (go) begin
+        nibbles <= step_in_nibbles;
+        due <= step_in_nibbles;
+        word <= 0;
+    end
+    if (reset) due <= 0;
+end
+
+",
+            read_at: format!(
+                "if (issue || scales_read) begin
+        read_at[17:0] <= group_at[17:0] + {{8'd0, word}};
+        read_at[19:18] <= !nibbles ? 2'd{bytes} : scales_read ? 2'd{scales} : col[0] ? 2'd{high} : 2'd{low};
+    end",
+                bytes = reading::BYTES,
+            ),
+        }
     }
 }

@@ -4,6 +4,7 @@ use annulus_runtime::cores;
 use annulus_runtime::sampling::Sampling;
 use annulus_runtime::serial::ULX3S;
 use annulus_runtime::twin;
+use annulus_runtime::WeightBits;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -48,7 +49,7 @@ pub enum Command {
     Compare(CompareArgs),
     /// Measure a model's perplexity in float32 and in integers on a text
     Eval(EvalArgs),
-    /// Sweep cores, windows and sinks: accuracy, bytes on chip, cycles a token
+    /// Sweep cores, windows, sinks and weight bits: accuracy, bytes on chip, cycles a token
     Explore(ExploreArgs),
     /// Show a model's sizes and formats, and which cores it fits
     Inspect(InspectArgs),
@@ -102,6 +103,11 @@ pub struct CoreArgs {
     /// The core of a board, with that board's memories
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(cores::boards()))]
     pub board: Option<String>,
+    /// Bits that a weight of the blocks' matrices is stored in: 8, or 4 and a scale for each 16.
+    /// Simulated cores of 16 lanes and more are built for it [default: what the model asks for,
+    /// else 8]
+    #[arg(long, value_name = "B", value_parser = weight_bits)]
+    pub weight_bits: Option<WeightBits>,
 }
 
 /// Where a board is.
@@ -363,7 +369,8 @@ pub struct CompareArgs {
     /// Streams of the batched rows [default: 2 for each of the GPU's multiprocessors]
     #[arg(long, value_name = "N")]
     pub streams: Option<usize>,
-    /// The core's clock in MHz, which turns simulated cycles into seconds
+    /// The clock of all cores in MHz, which turns simulated cycles into seconds [default: that of
+    /// the board, where a core is a board's]
     #[arg(long, value_name = "MHZ", value_parser = positive)]
     pub clock: Option<f64>,
     /// What the board uses, in watts, if you have measured it
@@ -413,7 +420,7 @@ pub struct EvalArgs {
 /// Options of `explore`.
 #[derive(Args)]
 #[command(after_help = "\
-Every core with every window and every number of sinks. Cycles are of a token with the ring full:
+Every core with every window, every number of sinks and every width of weights. Cycles are of a token with the ring full:
 from the cycle model, or counted by the simulated core where it has 8 lanes. Cores without the
 Hadamard rotation run the model quantized without it. A star (in the plot a full dot) marks what
 no other line beats in lanes, bytes, cycles and loss. A rate is cycles at the clock that you
@@ -458,6 +465,9 @@ pub struct ExploreArgs {
         default_value = "0"
     )]
     pub sinks: Vec<usize>,
+    /// Bits that a weight of the blocks' matrices is stored in
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "8,4", value_parser = weight_bits)]
+    pub weight_bits: Vec<WeightBits>,
     /// Clock to derive rates from, in MHz
     #[arg(long, value_name = "MHZ", value_parser = positive)]
     pub clock: Option<f64>,
@@ -562,6 +572,15 @@ pub struct FetchArgs {
     /// One JSON object instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+/// `8` or `4`.
+fn weight_bits(text: &str) -> Result<WeightBits, String> {
+    match text {
+        "8" => Ok(WeightBits::Eight),
+        "4" => Ok(WeightBits::Four),
+        _ => Err("weights are stored in 8 bits or in 4".into()),
+    }
 }
 
 /// `A..B`.

@@ -6,7 +6,7 @@ use annulus_runtime::backend::{self, Backend, BackendError, Kind};
 use annulus_runtime::generate::prompt_tokens;
 use annulus_runtime::models::{self, Opened};
 use annulus_runtime::serial::ULX3S;
-use annulus_runtime::{cores, feature, twin, CoreShape, Image, Rotation};
+use annulus_runtime::{cores, twin, CoreShape, Image, Rotation, Scheme, WeightBits};
 use std::path::Path;
 
 /// A model, the core it is for, and its image.
@@ -27,13 +27,16 @@ impl Setup {
     /// Open the model and compile it. Where no core is named, a board's own counts; where none
     /// of the backends has one, only what no core at all could run is refused.
     pub fn new(args: &ModelArgs, kinds: &[Kind], port: Option<&str>) -> Result<Self, Failure> {
-        let rotation = if args.no_hadamard {
-            Rotation::None
-        } else {
-            Rotation::Hadamard
+        let scheme = Scheme {
+            rotation: if args.no_hadamard {
+                Rotation::None
+            } else {
+                Rotation::Hadamard
+            },
+            weight_bits: args.core.weight_bits,
         };
         let mut opened =
-            models::open(&args.model, args.tokenizer.as_deref(), rotation).map_err(Failure::new)?;
+            models::open(&args.model, args.tokenizer.as_deref(), scheme).map_err(Failure::new)?;
         let bounded = kinds.iter().any(|kind| kind.has_core());
         let default = opened.default_core(bounded);
         let board = if kinds.contains(&Kind::Serial) {
@@ -42,12 +45,11 @@ impl Setup {
             None
         };
         let own = board.as_ref().and_then(|board| board.shape().copied());
-        let core = named_core(&args.core)
+        let core = named_core(&args.core, opened.model.quant.weight_bits())
             .or(own)
             .or_else(|| twin::core(kinds))
             .unwrap_or(default);
-        let dropped =
-            !core.has(feature::HADAMARD) && opened.drop_rotation().map_err(Failure::new)?;
+        let dropped = opened.suit(&core).map_err(Failure::new)?;
         let image = opened
             .image(&core, args.window, args.sinks)
             .map_err(Failure::new)?;
@@ -107,10 +109,8 @@ pub fn kind(name: &str, port: &PortArgs) -> Result<(Kind, Option<String>), Failu
     Ok((kind, None))
 }
 
-/// The core that the command line names, if it names one.
-pub fn named_core(args: &CoreArgs) -> Option<CoreShape> {
-    args.lanes
-        .as_deref()
-        .or(args.board.as_deref())
-        .and_then(cores::named)
+/// The core that the command line names, if it names one, for weights of so many bits.
+pub fn named_core(args: &CoreArgs, bits: WeightBits) -> Option<CoreShape> {
+    let name = args.lanes.as_deref().or(args.board.as_deref());
+    name.and_then(|name| cores::named_for(name, bits))
 }

@@ -10,6 +10,7 @@ use annulus_contract::stage::{
     embedding_norm_shift, is_legal_row_shift, is_legal_shift, matvec_shift, row_shift, score_shift,
     tied_shift,
 };
+use annulus_contract::step::GROUP;
 
 /// Most elements a head.
 pub const MAX_HEAD_SIZE: u64 = *HEAD_SIZE.end();
@@ -101,7 +102,14 @@ impl QuantModel {
         for (l, layer) in self.layers.iter().enumerate() {
             self.check_layer(l, layer)?;
         }
-        matrix("classifier", &self.classifier, self.vocab, self.dim)
+        rule(
+            self.layers
+                .iter()
+                .flat_map(Layer::matrices)
+                .all(|(_, matrix)| matrix.weight_bits() == self.weight_bits()),
+            "some matrices have 4-bit weights and some have not",
+        )?;
+        table("classifier", &self.classifier, self.vocab, self.dim)
     }
 
     fn check_embedding(&self) -> Result<(), CheckError> {
@@ -117,13 +125,13 @@ impl QuantModel {
                     self.embedding_norm.is_some() || *fraction_bits == self.residual_bits,
                     "an embedding without a norm must have the residual's fraction bits",
                 )?;
-                matrix("embedding", table, self.vocab, self.dim)?;
+                self::table("embedding", table, self.vocab, self.dim)?;
                 positions.as_ref().map_or(Ok(()), |positions| {
                     rule(
                         positions.rows.is_power_of_two(),
                         "the number of learned positions is not a power of two",
                     )?;
-                    matrix("positions", positions, positions.rows, self.dim)
+                    self::table("positions", positions, positions.rows, self.dim)
                 })
             }
         }
@@ -304,7 +312,37 @@ fn matrix(name: &str, m: &Matrix, rows: usize, cols: usize) -> Result<(), CheckE
     m.s.iter()
         .try_for_each(|&s| range(&format!("{name} row exponent"), s, -32, 31))?;
     m.mu.iter()
-        .try_for_each(|&mu| range(&format!("{name} row multiplier"), mu, 5, 8))
+        .try_for_each(|&mu| range(&format!("{name} row multiplier"), mu, 5, 8))?;
+    let Some(groups) = &m.groups else {
+        return Ok(());
+    };
+    let a_row = m.groups_a_row();
+    equal(&format!("{name} groups"), groups.len(), rows * a_row)?;
+    let of = format!("{name} group scale");
+    groups.iter().try_for_each(|&g| range(&of, g, 1, 15))?;
+    let exact = (0..rows).all(|row| {
+        let mut words = m.row(row).0.chunks(GROUP).zip(m.row_groups(row));
+        words.all(|(w, &g)| w.iter().all(|&w| nibble(w, g).is_some()))
+    });
+    rule(
+        exact,
+        "a 4-bit weight is not its group's scale times -8 to 7",
+    )
+}
+
+/// A matrix whose rows are read one by one as well: it has 8-bit weights.
+fn table(name: &str, m: &Matrix, rows: usize, cols: usize) -> Result<(), CheckError> {
+    rule(
+        m.groups.is_none(),
+        "a table or the classifier has 4-bit weights",
+    )?;
+    matrix(name, m, rows, cols)
+}
+
+/// The nibble n with `w = g * n`, if there is one.
+pub(crate) fn nibble(w: i8, g: u8) -> Option<i8> {
+    let g = g as i8;
+    Some(w / g).filter(|n| (-8..=7).contains(n) && n * g == w)
 }
 
 pub(crate) fn range<T, B>(field: &str, value: T, min: B, max: B) -> Result<(), CheckError>

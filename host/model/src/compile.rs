@@ -315,10 +315,14 @@ fn interleave(gate: &Matrix, up: &Matrix, fold: i32) -> Matrix {
         w: vec![],
         s: vec![],
         mu: vec![],
+        groups: gate.groups.as_ref().map(|_| vec![]),
     };
     for (matrix, row, fold) in rows {
         let (w, s, mu) = matrix.row(row);
         both.w.extend(w);
+        if let Some(groups) = &mut both.groups {
+            groups.extend(matrix.row_groups(row));
+        }
         both.s.push((i32::from(s) + fold) as i8);
         both.mu.push(mu);
     }
@@ -341,7 +345,11 @@ pub(crate) fn split(both: &Matrix, fold: i32) -> (Matrix, Matrix) {
                 .clone()
                 .map(|row| (i32::from(both.s[row]) - fold) as i8)
                 .collect(),
-            mu: rows.map(|row| both.mu[row]).collect(),
+            mu: rows.clone().map(|row| both.mu[row]).collect(),
+            groups: both
+                .groups
+                .as_ref()
+                .map(|_| rows.flat_map(|row| both.row_groups(row)).copied().collect()),
         }
     };
     (every_other(0, 0), every_other(1, fold))

@@ -2,14 +2,14 @@
 //! by kind of step, from the image's steps alone.
 //!
 //! The scan takes one word of memory a cycle. What a step costs beyond its
-//! words are the waits: for the tail, which takes two results a cycle, and for
-//! vectors that are not complete yet. The constants below are the pipeline's
+//! words are the waits: for the tail, which takes two results a cycle, for
+//! vectors that are not complete yet, and for the group scales of 4-bit weights. The constants below are the pipeline's
 //! depths; the model is held to the verilated core's own counters in tests.
 //! It describes cores of two rows and more.
 
 use crate::image::Image;
 use annulus_contract::ring::Ring;
-use annulus_contract::step::{Kind, Step, Wait, COLUMNS};
+use annulus_contract::step::{Kind, Step, Wait, COLUMNS, GROUP, SCALES_A_WORD};
 
 /// Depths of the pipeline: from the cycle in which the scan sends a row group's
 /// last word to the cycle in which its first pair of results does something.
@@ -166,10 +166,16 @@ impl Schedule {
             Kind::Mix => (self.value_groups, self.ring.rows.into(), step.groups.into()),
             _ if elementwise => (1, COLUMNS as u64, u64::from(step.cols)),
             _ => (
-                step.cols.into(),
+                u64::from(step.cols),
                 self.ring.rows.into(),
                 u64::from(step.groups),
             ),
+        };
+        // Words of group scales, for which the array waits.
+        let scales = if step.nibbles {
+            words.div_ceil((SCALES_A_WORD * GROUP / COLUMNS) as u64)
+        } else {
+            0
         };
         let head_stage = matches!(step.kind, Kind::Query | Kind::Key);
         let mut now = start
@@ -180,7 +186,7 @@ impl Schedule {
             };
         let mut pairs = 0;
         for group in 0..groups {
-            now = (now + words).max(self.tail_free);
+            now = (now + scales + words).max(self.tail_free);
             let end = rows.min((group + 1) * width);
             pairs = (end - group * width).div_ceil(2);
             self.tail_free = now + pairs;

@@ -4,7 +4,7 @@
 use crate::float::FloatModel;
 use crate::import::{llama, llama2c, microgpt, ImportError};
 use crate::quant::QuantModel;
-use crate::quantize::{quantize, Calibration, QuantizeError, Rotation};
+use crate::quantize::{quantize, Calibration, QuantizeError, Rotation, Scheme};
 use crate::tokenizer::{Bpe, Chars, Hub, Tokenizer, TokenizerError};
 use serde::Deserialize;
 use std::io;
@@ -123,10 +123,11 @@ impl Model {
     pub fn open(
         path: &Path,
         tokenizer: Option<&Path>,
-        rotation: Rotation,
+        scheme: impl Into<Scheme>,
     ) -> Result<Self, ModelError> {
+        let scheme = scheme.into();
         if path.is_dir() {
-            return Self::open_folder(path, tokenizer, rotation);
+            return Self::open_folder(path, tokenizer, scheme);
         }
         let file = read(path)?;
         let import = |error| ModelError::Import {
@@ -151,7 +152,7 @@ impl Model {
             };
             (float, symbols)
         };
-        Self::from_float(name_of(path), float, symbols, rotation).map_err(|error| {
+        Self::from_float(name_of(path), float, symbols, scheme).map_err(|error| {
             ModelError::Quantize {
                 path: path.into(),
                 error,
@@ -162,7 +163,7 @@ impl Model {
     fn open_folder(
         folder: &Path,
         tokenizer: Option<&Path>,
-        rotation: Rotation,
+        scheme: Scheme,
     ) -> Result<Self, ModelError> {
         let at = |name: &str| folder.join(name);
         if !at(WEIGHTS).exists() && at(SHARDS).exists() {
@@ -184,8 +185,8 @@ impl Model {
                 })?,
         };
         let symbols = symbols(&path, &read(&path)?, &checkpoint)?;
-        let rotation = rotation.max(checkpoint.rotation);
-        Self::from_float(name_of(folder), checkpoint.model, symbols, rotation).map_err(|error| {
+        let scheme = scheme.or(checkpoint.scheme);
+        Self::from_float(name_of(folder), checkpoint.model, symbols, scheme).map_err(|error| {
             ModelError::Quantize {
                 path: folder.into(),
                 error,
@@ -194,14 +195,17 @@ impl Model {
     }
 
     /// Reads microGPT JSON that is already in memory, such as a model that ships with a program.
-    pub fn from_microgpt(name: &str, file: &[u8]) -> Result<Self, ModelError> {
+    pub fn from_microgpt(
+        name: &str,
+        file: &[u8],
+        scheme: impl Into<Scheme>,
+    ) -> Result<Self, ModelError> {
         let path = || PathBuf::from(name);
         let (float, chars) = microgpt::read(file).map_err(|error| ModelError::Import {
             path: path(),
             error,
         })?;
-        let rotation = Rotation::default();
-        Self::from_float(name.into(), float, Tokenizer::Chars(chars), rotation).map_err(|error| {
+        Self::from_float(name.into(), float, Tokenizer::Chars(chars), scheme).map_err(|error| {
             ModelError::Quantize {
                 path: path(),
                 error,
@@ -216,14 +220,13 @@ impl Model {
         config: &[u8],
         weights: &[u8],
         characters: &[u8],
+        scheme: impl Into<Scheme>,
     ) -> Result<Self, ModelError> {
         let path = Path::new(name);
         let checkpoint = read_llama(path, config, weights)?;
         let symbols = symbols(&path.join(CHARACTERS), characters, &checkpoint)?;
-        let llama::Checkpoint {
-            model, rotation, ..
-        } = checkpoint;
-        Self::from_float(name.into(), model, symbols, rotation).map_err(|error| {
+        let scheme = scheme.into().or(checkpoint.scheme);
+        Self::from_float(name.into(), checkpoint.model, symbols, scheme).map_err(|error| {
             ModelError::Quantize {
                 path: path.into(),
                 error,
@@ -236,10 +239,10 @@ impl Model {
         name: String,
         float: FloatModel,
         tokenizer: Tokenizer,
-        rotation: Rotation,
+        scheme: impl Into<Scheme>,
     ) -> Result<Self, QuantizeError> {
         let (bos, stop, restart) = (tokenizer.bos(), tokenizer.stop(), tokenizer.restart());
-        let quant = own_text(&float, (bos, stop, restart), rotation)?;
+        let quant = own_text(&float, (bos, stop, restart), scheme.into())?;
         let trained_window = float.context;
         Ok(Self {
             name,
@@ -263,7 +266,11 @@ impl Model {
             return Ok(!self.quant.hadamard);
         };
         let ends = (self.bos, self.stop, self.restart);
-        self.quant = own_text(float, ends, Rotation::None)?;
+        let scheme = Scheme {
+            rotation: Rotation::None,
+            weight_bits: Some(self.quant.weight_bits()),
+        };
+        self.quant = own_text(float, ends, scheme)?;
         Ok(true)
     }
 }
@@ -272,10 +279,10 @@ impl Model {
 fn own_text(
     float: &FloatModel,
     (bos, stop, restart): (u32, Option<u32>, Option<u32>),
-    rotation: Rotation,
+    scheme: Scheme,
 ) -> Result<QuantModel, QuantizeError> {
     let ends = Vec::from_iter(stop.into_iter().chain(restart));
-    quantize(float, Calibration::OwnText { bos, ends: &ends }, rotation)
+    quantize(float, Calibration::OwnText { bos, ends: &ends }, scheme)
 }
 
 /// What to call the model of a file or folder.

@@ -4,7 +4,13 @@
 //! quantizer makes it, the compiler packs it into an image, and the integer
 //! reference and the `cpu` backend run it.
 
+use annulus_contract::step::GROUP;
+
 /// An int8 matrix with one scale a row: `weight = w * 2^-s * mu / 8`.
+///
+/// Its weights may be such that 4 bits hold each: then [`GROUP`] columns of a row share a
+/// scale g, and `w = g * n` with n in -8..=7. That is a matter of storage: whoever
+/// multiplies sees `w`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Matrix {
     /// Number of outputs.
@@ -17,9 +23,55 @@ pub struct Matrix {
     pub s: Vec<i8>,
     /// Quarter-octave multiplier of each row, 5 to 8.
     pub mu: Vec<u8>,
+    /// 4-bit weights only: the scale of each group, 1 to 15, row-major;
+    /// `rows * cols.div_ceil(GROUP)` of them.
+    pub groups: Option<Vec<u8>>,
+}
+
+/// Bits that a weight of the blocks' matrices is stored in. Tables and classifier have 8.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WeightBits {
+    /// A byte.
+    #[default]
+    Eight,
+    /// A nibble, and 4 bits more for each group of [`GROUP`].
+    Four,
+}
+
+impl WeightBits {
+    /// How many.
+    pub const fn count(self) -> u8 {
+        match self {
+            WeightBits::Eight => 8,
+            WeightBits::Four => 4,
+        }
+    }
 }
 
 impl Matrix {
+    /// Groups of columns a row that share a scale, where weights have 4 bits.
+    pub fn groups_a_row(&self) -> usize {
+        self.cols.div_ceil(GROUP)
+    }
+
+    /// The group scales of a row; none where weights have 8 bits.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row_groups(&self, row: usize) -> &[u8] {
+        let a_row = self.groups_a_row();
+        let groups = self.groups.as_deref();
+        groups.map_or(&[], |groups| &groups[row * a_row..][..a_row])
+    }
+
+    /// Bits that a weight is stored in.
+    pub fn weight_bits(&self) -> WeightBits {
+        match self.groups {
+            Some(_) => WeightBits::Four,
+            None => WeightBits::Eight,
+        }
+    }
+
     /// A row's weights, exponent and multiplier.
     ///
     /// # Panics
@@ -71,8 +123,26 @@ pub struct Layer {
     pub formats: Formats,
 }
 
+impl Layer {
+    /// Every matrix, with its name.
+    pub fn matrices(&self) -> impl Iterator<Item = (&'static str, &Matrix)> {
+        let always = [
+            ("wq", &self.wq),
+            ("wk", &self.wk),
+            ("wv", &self.wv),
+            ("wo", &self.wo),
+            ("w1", &self.w1),
+            ("w2", &self.w2),
+        ];
+        always
+            .into_iter()
+            .chain(self.w3.as_ref().map(|w3| ("w3", w3)))
+    }
+}
+
 /// How a token becomes the first residual (`docs/arithmetic.md` section 6, step 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a model has one")]
 pub enum Embedding {
     /// The classifier's rows, freed of the final norm's gain (`degain = 1`).
     Tied {
@@ -132,6 +202,12 @@ pub struct QuantModel {
 }
 
 impl QuantModel {
+    /// Bits that a weight of the blocks' matrices is stored in; 8 where there are no blocks.
+    pub fn weight_bits(&self) -> WeightBits {
+        let first = self.layers.first();
+        first.map_or(WeightBits::Eight, |layer| layer.wq.weight_bits())
+    }
+
     /// Butterfly stages of the Hadamard rotation: log2 of the head size, 0
     /// where there is no rotation.
     pub fn hadamard_stages(&self) -> u32 {

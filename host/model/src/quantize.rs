@@ -5,13 +5,14 @@
 mod balance;
 mod calibrate;
 mod matrices;
+mod nibbles;
 mod plan;
 mod rows;
 
 use crate::check::{legal_shifts, CheckError, IllegalShift};
 use crate::config::ShapeError;
 use crate::float::{FloatModel, Site, StateError};
-use crate::quant::QuantModel;
+use crate::quant::{QuantModel, WeightBits};
 use balance::balance;
 use calibrate::measure;
 use plan::Plan;
@@ -45,6 +46,36 @@ pub enum Rotation {
     Hadamard,
     /// Not at all, for cores that leave it out.
     None,
+}
+
+/// How a model is quantized.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scheme {
+    /// Whether queries and keys are rotated.
+    pub rotation: Rotation,
+    /// Bits that a weight of the blocks' matrices is stored in; `None` leaves it to the
+    /// checkpoint, which wants 8 where it says nothing.
+    pub weight_bits: Option<WeightBits>,
+}
+
+impl From<Rotation> for Scheme {
+    fn from(rotation: Rotation) -> Self {
+        Scheme {
+            rotation,
+            weight_bits: None,
+        }
+    }
+}
+
+impl Scheme {
+    /// This scheme for a checkpoint that wants `own`: it may forgo the rotation, and is asked
+    /// for the weights' bits where nothing else is said.
+    pub fn or(self, own: Scheme) -> Scheme {
+        Scheme {
+            rotation: self.rotation.max(own.rotation),
+            weight_bits: self.weight_bits.or(own.weight_bits),
+        }
+    }
 }
 
 /// Why a model cannot be quantized.
@@ -98,8 +129,10 @@ pub enum QuantizeError {
 pub fn quantize(
     model: &FloatModel,
     calibration: Calibration,
-    rotation: Rotation,
+    scheme: impl Into<Scheme>,
 ) -> Result<QuantModel, QuantizeError> {
+    let scheme = scheme.into();
+    let weight_bits = scheme.weight_bits.unwrap_or_default();
     model.check()?;
     let mut reaches = measure(model, &calibration)?;
     let mut balanced = model.clone();
@@ -109,7 +142,7 @@ pub fn quantize(
     if reach > f64::from(1 << (23 - LOGIT_BITS)) - 1.0 {
         return Err(QuantizeError::Logits(reach));
     }
-    let plan = Plan::new(model, &reaches, rotation)?;
+    let plan = Plan::new(model, &reaches, (scheme.rotation, weight_bits))?;
     let layers = (0..model.layers.len())
         .map(|l| plan.layer(l))
         .collect::<Result<_, _>>()?;

@@ -7,6 +7,7 @@
 use crate::check::legal_shifts;
 use crate::quant::{Embedding, Formats, Layer, Matrix, QuantModel};
 use annulus_contract::sample::{prng, Key};
+use annulus_contract::step::GROUP;
 
 /// A reproducible stream of random numbers: the contract's generator, counting.
 #[derive(Clone, Debug)]
@@ -84,10 +85,31 @@ pub struct Shape {
     pub embedding_norm: bool,
     /// Vectors, scores and logits so large that they saturate.
     pub saturating: bool,
+    /// The blocks' matrices have 4-bit weights.
+    pub nibbles: bool,
 }
 
 impl Shape {
-    /// A random shape of at most 64 columns.
+    /// A Llama as small as they come: what tests vary.
+    pub const LLAMA: Shape = Shape {
+        layers: 1,
+        hidden: 16,
+        heads: 2,
+        kv_heads: 1,
+        head_size: 8,
+        vocab: 24,
+        rope: true,
+        hadamard: true,
+        relu: false,
+        final_norm: true,
+        tied: true,
+        positions: None,
+        embedding_norm: false,
+        saturating: false,
+        nibbles: false,
+    };
+
+    /// A random shape of at most 64 columns, with 8-bit weights.
     pub fn random(rng: &mut Rng) -> Self {
         let head_size = rng.pick(&[2, 4, 6, 8, 10, 16, 24, 32, 48, 64]);
         let heads = rng.within(1, (64 / head_size as i32).min(8)) as usize;
@@ -108,6 +130,7 @@ impl Shape {
             positions: (!tied && rng.one_in(2)).then(|| 1 << rng.within(0, 5)),
             embedding_norm: !tied && rng.one_in(3),
             saturating: rng.one_in(8),
+            nibbles: false,
         }
     }
 
@@ -181,7 +204,7 @@ impl Shape {
         let hidden = if self.relu { gate } else { gate + up - 12 };
         // Deviations of 2^11 peak below 2^15; of 2^14 they do not.
         let size = if self.saturating { 14 } else { 11 };
-        Layer {
+        let mut layer = Layer {
             wq: normed(rng, dim, dim, q, size),
             wk: normed(rng, kv_dim, dim, k, size),
             wv: normed(rng, kv_dim, dim, v, size),
@@ -203,7 +226,15 @@ impl Shape {
                 up: if self.relu { 0 } else { up },
                 hidden,
             },
+        };
+        if self.nibbles {
+            let always = [&mut layer.wq, &mut layer.wk, &mut layer.wv, &mut layer.wo];
+            let others = [&mut layer.w1, &mut layer.w2];
+            for matrix in always.into_iter().chain(others).chain(&mut layer.w3) {
+                nibbles(rng, matrix);
+            }
         }
+        layer
     }
 
     /// Fraction bits of queries and keys of about 2^11: scores of a few units,
@@ -319,5 +350,21 @@ fn weights(rng: &mut Rng, rows: usize, cols: usize) -> Matrix {
         w: (0..rows * cols).map(|_| rng.weight()).collect(),
         s: vec![0; rows],
         mu: (0..rows).map(|_| rng.within(5, 8) as u8).collect(),
+        groups: None,
     }
+}
+
+/// Other weights for a matrix, of 4 bits and about as large.
+fn nibbles(rng: &mut Rng, matrix: &mut Matrix) {
+    let mut all = Vec::with_capacity(matrix.rows * matrix.groups_a_row());
+    for row in matrix.w.chunks_exact_mut(matrix.cols) {
+        for group in row.chunks_mut(GROUP) {
+            let g = rng.within(1, 15) as i8;
+            group
+                .iter_mut()
+                .for_each(|w| *w = g * rng.within(-8, 7) as i8);
+            all.push(g as u8);
+        }
+    }
+    matrix.groups = Some(all);
 }

@@ -77,7 +77,6 @@ fn microgpt_over_all_positions() {
 #[test]
 fn gategpts_shape_over_all_positions() {
     let shape = Shape {
-        layers: 1,
         hidden: 96,
         heads: 4,
         kv_heads: 4,
@@ -86,11 +85,9 @@ fn gategpts_shape_over_all_positions() {
         rope: false,
         hadamard: false,
         relu: true,
-        final_norm: true,
         tied: false,
         positions: Some(16),
-        embedding_norm: false,
-        saturating: false,
+        ..Shape::LLAMA
     };
     let mean = mean(
         "gateGPT's shape, 48 lanes",

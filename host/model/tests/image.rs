@@ -20,6 +20,7 @@ fn core(lanes: u32) -> CoreShape {
         rows,
         memory: 1 << 19 >> rows.ilog2().min(3),
         key_scales: 1 << 15,
+        features: full.features | regs::feature::NIBBLES,
         ..full
     }
 }
@@ -72,27 +73,25 @@ fn shape(head_size: usize, heads: usize, kv_heads: usize) -> Shape {
         kv_heads,
         head_size,
         vocab: 33,
-        rope: true,
         hadamard: head_size.is_power_of_two(),
-        relu: false,
-        final_norm: true,
-        tied: true,
-        positions: None,
-        embedding_norm: false,
-        saturating: false,
+        ..Shape::LLAMA
     }
 }
 
 #[test]
 fn every_lane_count_head_size_and_ring_agrees_with_the_reference() {
     let mut seed = 0;
+    let shape = |head_size, heads, kv_heads, seed: u64| Shape {
+        nibbles: seed.is_multiple_of(3),
+        ..shape(head_size, heads, kv_heads)
+    };
     for lanes in [8, 16, 48, 64, 128] {
         for (head_size, heads, kv_heads) in
             [(2, 5, 1), (6, 4, 2), (8, 8, 4), (24, 2, 1), (64, 1, 1)]
         {
             for (window, sinks) in [(1, 0), (3, 0), (7, 1), (13, 4), (29, 9), (20, 17)] {
                 seed += 1;
-                let model = shape(head_size, heads, kv_heads).model(seed);
+                let model = shape(head_size, heads, kv_heads, seed).model(seed);
                 agrees(
                     &model,
                     lanes,
@@ -132,6 +131,92 @@ fn random_models_agree_with_the_reference() {
             start,
         );
     }
+}
+
+/// Rows of more than 256 columns have more than one word of group scales.
+#[test]
+fn rows_of_any_length_have_their_group_scales() {
+    for (hidden, lanes) in [(16, 8), (255, 16), (256, 48), (257, 64), (700, 128)] {
+        let shape = Shape {
+            hidden,
+            nibbles: true,
+            layers: 1,
+            ..shape(8, 3, 1)
+        };
+        agrees(&shape.model(hidden as u64), lanes, 5, 0, 12, 0);
+    }
+}
+
+/// 4-bit weights take little more than half the bytes, and come back as they were.
+#[test]
+fn images_hold_nibbles() {
+    let shape = Shape {
+        nibbles: true,
+        ..shape(16, 4, 2)
+    };
+    let model = shape.model(3);
+    let image = compile(&model, &core(64), 20, 0).unwrap();
+    let mut wide = model.clone();
+    for layer in &mut wide.layers {
+        let always = [&mut layer.wq, &mut layer.wk, &mut layer.wv, &mut layer.wo];
+        let others = [&mut layer.w1, &mut layer.w2];
+        for matrix in always.into_iter().chain(others).chain(&mut layer.w3) {
+            matrix.groups = None;
+        }
+    }
+    let bytes = compile(&wide, &core(64), 20, 0).unwrap();
+    let words = |image: &Image| image.wide.len() / 64 - 33usize.div_ceil(8) * 8;
+    // Rows of 64 columns: 4 words and one of scales, of 37: 3 and one, in place of 8 and 5.
+    let rows = |dim: usize, hidden: usize| 2 * ((8 + 4 + 4 + 8) * dim + 10 * dim + 8 * hidden);
+    assert_eq!(words(&bytes), rows(8, 5));
+    assert_eq!(words(&image), rows(5, 4));
+    let back = Image::from_bytes(&image.to_bytes()).unwrap();
+    assert_eq!(back, image);
+    assert_eq!(back.quant_model().unwrap(), model);
+    assert_eq!(
+        serde_json::to_value(image.summary()).unwrap()["config"]["weight_bits"],
+        4
+    );
+}
+
+/// What a forged or damaged image may hold.
+#[test]
+fn nibbles_that_are_none_are_refused() {
+    let shape = Shape {
+        nibbles: true,
+        ..shape(8, 4, 2)
+    };
+    let model = shape.model(3);
+    let mut image = compile(&model, &core(64), 20, 0).unwrap();
+    // The first word of a matrix holds group scales.
+    let at = image.layout().layers[0].wq.address * 64;
+    image.wide[at] &= 0xf0;
+    let refused = Image::from_bytes(&image.to_bytes()).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the image's model is not well formed: layer 0 wq group scale is 0, which is not within 1 to 15"
+    );
+    let broken = |edit: &dyn Fn(&mut QuantModel)| {
+        let mut model = model.clone();
+        edit(&mut model);
+        model.check().unwrap_err().to_string()
+    };
+    assert_eq!(
+        broken(&|m| m.layers[1].w2.groups = None),
+        "some matrices have 4-bit weights and some have not"
+    );
+    assert_eq!(
+        broken(&|m| m.classifier.groups = Some(vec![1; 66])),
+        "a table or the classifier has 4-bit weights"
+    );
+    let short = broken(&|m| m.layers[0].wk.groups.as_mut().unwrap().truncate(1));
+    assert_eq!(short, "layer 0 wk groups is 1, but 32 is needed");
+    let off = broken(&|m| {
+        let wv = &mut m.layers[0].wv;
+        wv.groups.as_mut().unwrap()[0] = 2;
+        wv.w[0] = 3;
+    });
+    assert_eq!(off, "a 4-bit weight is not its group's scale times -8 to 7");
 }
 
 #[test]
@@ -412,6 +497,17 @@ fn what_does_not_fit_is_refused_by_how_much() {
         "this core has no attention sinks: use no sinks, or take another core"
     );
     assert!(compile(&model, &no_sinks, 8, 0).is_ok());
+    let nibbles = Shape {
+        nibbles: true,
+        ..shape(8, 4, 2)
+    };
+    assert_eq!(
+        compile(&nibbles.model(3), &with_lanes(64).unwrap(), 8, 0)
+            .unwrap_err()
+            .to_string(),
+        "this core has no 4-bit weights: quantize the model with 8 (--weight-bits 8), or take another core"
+    );
+    assert!(compile(&nibbles.model(3), &full, 8, 0).is_ok());
     assert_eq!(
         refusal(CoreShape { vocab: 32, ..full }, 8, 0),
         "the image needs 33 symbols, the core has 32: 1 short"

@@ -5,8 +5,8 @@ mod common;
 use annulus_model::eval::{documents, evaluate, Report};
 use annulus_model::float::FloatState;
 use annulus_model::model::{Model, ModelError};
-use annulus_model::quant::Embedding;
-use annulus_model::quantize::Rotation;
+use annulus_model::quant::{Embedding, WeightBits};
+use annulus_model::quantize::{Rotation, Scheme};
 use annulus_model::reference::Reference;
 use annulus_model::tokenizer::Tokenizer;
 use common::{data, tokenizer_file};
@@ -91,6 +91,26 @@ fn stories_quantize_as_measured() {
             ring.1
         );
     }
+}
+
+/// 4-bit weights of a model that was not trained for them.
+#[test]
+fn stories_quantize_to_nibbles_as_measured() {
+    let (Some(path), Some(text)) = (data("stories260K.bin"), data("tinystories-val.txt")) else {
+        return;
+    };
+    let scheme = Scheme {
+        weight_bits: Some(WeightBits::Four),
+        ..Scheme::default()
+    };
+    let model = Model::open(&path, None, scheme).unwrap();
+    assert_eq!(model.quant.weight_bits(), WeightBits::Four);
+    let report = measure(&model, &text, (128, 0), 8000);
+    assert!(
+        report.perplexity() < 1.12 * report.perplexity_f32(),
+        "{report:?}"
+    );
+    assert!(report.top1 >= 0.80 && report.kl < 0.12, "{report:?}");
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub struct Request<'a> {
     pub runs: usize,
     /// Streams of a batch; by the GPU's size without.
     pub streams: Option<usize>,
-    /// A core's clock in MHz, where one is known.
+    /// A clock in MHz for all cores, in place of their boards'.
     pub clock_mhz: Option<f64>,
     /// A board's power in watts, where somebody has measured it.
     pub board_watts: Option<f64>,

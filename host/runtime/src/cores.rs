@@ -3,6 +3,7 @@
 use annulus_contract::regs::feature;
 use annulus_contract::shape::{self, CoreShape, BOARDS, SIMULATED};
 use annulus_contract::step;
+use annulus_model::quant::WeightBits;
 use annulus_sim::verilated::SimError;
 
 /// Lanes of a core when nothing else is said.
@@ -27,6 +28,26 @@ pub fn named(name: &str) -> Option<CoreShape> {
     Some(presets.find(|preset| preset.name == name)?.shape)
 }
 
+/// The core of that name for models with weights of so many bits: a simulated core is built
+/// with what it needs for them, a board's core is what it is.
+pub fn named_for(name: &str, bits: WeightBits) -> Option<CoreShape> {
+    let core = named(name)?;
+    let board = boards().any(|board| board == name);
+    Some(if board {
+        core
+    } else {
+        simulated_for(core, bits)
+    })
+}
+
+/// A simulated core with what it needs for weights of so many bits.
+pub fn simulated_for(core: CoreShape, bits: WeightBits) -> CoreShape {
+    match bits {
+        WeightBits::Eight => core,
+        WeightBits::Four => core.with_nibbles(),
+    }
+}
+
 /// The core when nothing else is said.
 pub fn default_core() -> CoreShape {
     shape::with_lanes(DEFAULT_LANES).unwrap_or_else(unbounded)
@@ -45,7 +66,7 @@ pub fn verilog(core: &CoreShape) -> Result<String, SimError> {
 pub fn unbounded() -> CoreShape {
     CoreShape {
         rows: DEFAULT_LANES / COLUMNS,
-        features: feature::SINKS | feature::HADAMARD | feature::KIND_COUNTERS,
+        features: feature::SINKS | feature::HADAMARD | feature::KIND_COUNTERS | feature::NIBBLES,
         max_head: 64,
         memory: 1 << 20,
         scales: 1 << 16,

@@ -1,5 +1,5 @@
-//! The design space: what a model costs and what it loses for each core, window
-//! and number of sinks.
+//! The design space: what a model costs and what it loses for each core, window,
+//! number of sinks and width of weights.
 
 mod plot;
 
@@ -7,6 +7,7 @@ pub use plot::svg;
 
 use crate::backend::{self, Kind};
 use crate::bench::{self, Plan};
+use crate::cores;
 use crate::eval::{quality, QualityError, Report};
 use crate::generate::GenerateError;
 use crate::sampling::Sampling;
@@ -16,6 +17,7 @@ use annulus_model::compile::compile;
 use annulus_model::cycles::token_cycles;
 use annulus_model::image::Image;
 use annulus_model::model::Model;
+use annulus_model::quant::WeightBits;
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -25,6 +27,9 @@ pub enum ExploreError {
     /// The text or the model does not allow it.
     #[error(transparent)]
     Quality(#[from] QualityError),
+    /// Not a core.
+    #[error("there is no core {0:?}")]
+    Core(String),
     /// The simulated core, whose cycles were to be counted, failed.
     #[error(transparent)]
     Simulation(#[from] GenerateError),
@@ -40,20 +45,39 @@ impl From<backend::BackendError> for ExploreError {
 #[derive(Clone, Debug)]
 pub struct Space {
     /// Cores, by name, with their clocks in MHz where a rate is wanted.
-    pub cores: Vec<(String, CoreShape, Option<f64>)>,
+    pub cores: Vec<(String, Option<f64>)>,
     /// Slots of each ring.
     pub windows: Vec<usize>,
     /// Slots that keep a stream's first tokens.
     pub sinks: Vec<usize>,
+    /// A model for each width of weights.
+    pub models: Vec<Variants>,
 }
 
 /// A model, quantized with the rotation of queries and keys and without: cores that
 /// leave the rotation out run the plain one.
+#[derive(Clone, Debug)]
 pub struct Variants {
     /// With the rotation, unless the model asks for none.
     pub rotated: Model,
     /// Without.
     pub plain: Model,
+}
+
+impl Variants {
+    /// The one for a core.
+    fn on(&self, core: &CoreShape) -> &Model {
+        if core.has(feature::HADAMARD) {
+            &self.rotated
+        } else {
+            &self.plain
+        }
+    }
+
+    /// Bits that a weight is stored in.
+    fn weight_bits(&self) -> WeightBits {
+        self.rotated.quant.weight_bits()
+    }
 }
 
 /// One combination.
@@ -63,6 +87,8 @@ pub struct Point {
     pub core: String,
     /// Its multipliers.
     pub lanes: u32,
+    /// Bits that a weight of the blocks' matrices is stored in.
+    pub weight_bits: u8,
     /// Slots of each ring.
     pub window: usize,
     /// Slots that keep a stream's first tokens.
@@ -123,46 +149,47 @@ impl Figures {
 /// # Errors
 /// If the text cannot be evaluated or a simulated core cannot be built.
 pub fn explore(
-    variants: &Variants,
     space: &Space,
     text: &[u8],
     tokens: Option<usize>,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Point>, ExploreError> {
-    let all = space.cores.len() * space.windows.len() * space.sinks.len();
-    let mut known: HashMap<(bool, usize, usize), Report> = HashMap::new();
+    let all = space.cores.len() * space.models.len() * space.windows.len() * space.sinks.len();
+    let mut known: HashMap<(bool, WeightBits, usize, usize), Report> = HashMap::new();
     let mut points = Vec::with_capacity(all);
-    for (name, core, clock_mhz) in &space.cores {
-        let rotated = core.has(feature::HADAMARD);
-        let model = match rotated {
-            true => &variants.rotated,
-            false => &variants.plain,
-        };
-        for &window in &space.windows {
-            for &sinks in &space.sinks {
-                let outcome = match compile(&model.quant, core, window, sinks) {
-                    Err(refused) => Outcome::Refused {
-                        refused: refused.to_string(),
-                    },
-                    Ok(image) => {
-                        let key = (model.quant.hadamard, window, sinks);
-                        let report = match known.get(&key) {
-                            Some(report) => *report,
-                            None => quality(model, text, (window, sinks), tokens, |_, _| {})?,
-                        };
-                        known.insert(key, report);
-                        let (cycles, evidence) = cycles(core, &image)?;
-                        Outcome::Fits(figures(&image, report, cycles, evidence, *clock_mhz))
-                    }
-                };
-                points.push(Point {
-                    core: name.clone(),
-                    lanes: core.lanes(),
-                    window,
-                    sinks,
-                    outcome,
-                });
-                progress(points.len(), all);
+    for (name, clock_mhz) in &space.cores {
+        for variants in &space.models {
+            let bits = variants.weight_bits();
+            let core = cores::named_for(name, bits);
+            let core = core.ok_or_else(|| ExploreError::Core(name.clone()))?;
+            let model = variants.on(&core);
+            for &window in &space.windows {
+                for &sinks in &space.sinks {
+                    let outcome = match compile(&model.quant, &core, window, sinks) {
+                        Err(refused) => Outcome::Refused {
+                            refused: refused.to_string(),
+                        },
+                        Ok(image) => {
+                            let key = (model.quant.hadamard, bits, window, sinks);
+                            let report = match known.get(&key) {
+                                Some(report) => *report,
+                                None => quality(model, text, (window, sinks), tokens, |_, _| {})?,
+                            };
+                            known.insert(key, report);
+                            let (cycles, evidence) = cycles(&core, &image)?;
+                            Outcome::Fits(figures(&image, report, cycles, evidence, *clock_mhz))
+                        }
+                    };
+                    points.push(Point {
+                        core: name.clone(),
+                        lanes: core.lanes(),
+                        weight_bits: bits.count(),
+                        window,
+                        sinks,
+                        outcome,
+                    });
+                    progress(points.len(), all);
+                }
             }
         }
     }
@@ -261,6 +288,7 @@ mod tests {
         Point {
             core: lanes.to_string(),
             lanes,
+            weight_bits: 8,
             window: 1,
             sinks: 0,
             outcome: Outcome::Fits(figures),

@@ -8,6 +8,7 @@ pub mod uf2;
 #[cfg(feature = "probe")]
 pub use annulus_probe as probe;
 
+use annulus_contract::shape::ULX3S;
 use bitstream::{Bitstream, BitstreamError};
 use std::ffi::OsStr;
 use std::io;
@@ -107,7 +108,7 @@ pub const ULX3S_PART: &str = "LFE5U-85F";
 pub fn ulx3s(path: &Path, store: bool, programmer: &OsStr) -> Result<(), FlashError> {
     bitstream_for(path, ULX3S_PART)?;
     let mut command = Command::new(programmer);
-    command.args(["-b", "ulx3s"]);
+    command.args(["-b", ULX3S]);
     if store {
         command.arg("--write-flash");
     }

@@ -2,13 +2,14 @@
 
 use crate::cores;
 use crate::fetch;
+use annulus_contract::regs::feature;
 use annulus_contract::shape::{with_lanes, CoreShape};
 use annulus_model::check::CheckError;
 use annulus_model::compile::{compile, CompileError};
 use annulus_model::config::MAX_WINDOW;
 use annulus_model::image::{is_image, Image, ImageError};
 use annulus_model::model::{Model, ModelError};
-use annulus_model::quantize::{QuantizeError, Rotation};
+use annulus_model::quantize::{QuantizeError, Rotation, Scheme};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -48,14 +49,14 @@ const SHIPPED: [Shipped; 2] = [
 ];
 
 impl Shipped {
-    fn open(&self) -> Result<Model, ModelError> {
+    fn open(&self, scheme: Scheme) -> Result<Model, ModelError> {
         match self.files {
-            Files::MicroGpt(json) => Model::from_microgpt(self.name, json),
+            Files::MicroGpt(json) => Model::from_microgpt(self.name, json, scheme),
             Files::Llama {
                 config,
                 weights,
                 characters,
-            } => Model::from_llama(self.name, config, weights, characters),
+            } => Model::from_llama(self.name, config, weights, characters, scheme),
         }
     }
 }
@@ -88,6 +89,16 @@ pub enum OpenError {
     /// An image, which is quantized already.
     #[error("{}: an image is quantized already: quantize its checkpoint without the rotation", .0.display())]
     Quantized(PathBuf),
+    /// An image, with other weights than are wanted.
+    #[error("{}: the image's weights have {found} bits already: quantize its checkpoint with --weight-bits {wanted}", path.display())]
+    WeightBits {
+        /// The file.
+        path: PathBuf,
+        /// Bits that its weights have.
+        found: u8,
+        /// Bits that they should have.
+        wanted: u8,
+    },
     /// An image without a tokenizer.
     #[error("{}: the image holds no tokenizer: make it again with `annulus quantize`", .0.display())]
     NoTokenizer(PathBuf),
@@ -124,32 +135,33 @@ pub struct Opened {
 }
 
 /// Open a model: the name of one that ships with this program or was fetched, a
-/// file of any kind that is read, or a folder in the model hub's layout. `rotation`
-/// is how checkpoints are quantized, if they do not ask for none themselves.
+/// file of any kind that is read, or a folder in the model hub's layout. `scheme`
+/// is how checkpoints are quantized, where they do not ask for something else themselves.
 ///
 /// # Errors
 /// If there is none, or it is damaged.
 pub fn open(
     name: &Path,
     tokenizer: Option<&Path>,
-    rotation: Rotation,
+    scheme: impl Into<Scheme>,
 ) -> Result<Opened, OpenError> {
+    let scheme = scheme.into();
     if let Some(shipped) = SHIPPED.iter().find(|model| Path::new(model.name) == name) {
         if let Some(tokenizer) = tokenizer {
             let (path, tokenizer) = (shipped.name.into(), tokenizer.into());
             return Err(ModelError::OwnTokenizer { path, tokenizer }.into());
         }
         return Ok(Opened {
-            model: shipped.open()?,
+            model: shipped.open(scheme)?,
             image: None,
         });
     }
     if name.exists() {
-        return open_path(name, tokenizer, rotation);
+        return open_path(name, tokenizer, scheme);
     }
     match fetch::models().find(|remote| Path::new(remote.name) == name) {
         Some(remote) => match remote.on_this_machine() {
-            Some(path) => open_path(&path, tokenizer, rotation),
+            Some(path) => open_path(&path, tokenizer, scheme),
             None => Err(OpenError::NotFetched(remote.name)),
         },
         None => Err(OpenError::Unknown(name.into())),
@@ -168,14 +180,10 @@ fn holds_image(path: &Path) -> Result<bool, OpenError> {
     Ok(is_image(&beginning))
 }
 
-fn open_path(
-    path: &Path,
-    tokenizer: Option<&Path>,
-    rotation: Rotation,
-) -> Result<Opened, OpenError> {
+fn open_path(path: &Path, tokenizer: Option<&Path>, scheme: Scheme) -> Result<Opened, OpenError> {
     if path.is_dir() || !holds_image(path)? {
         return Ok(Opened {
-            model: Model::open(path, tokenizer, rotation)?,
+            model: Model::open(path, tokenizer, scheme)?,
             image: None,
         });
     }
@@ -193,8 +201,16 @@ fn open_path(
         error,
     };
     let image = Image::from_bytes(&bytes).map_err(damaged)?;
-    if rotation == Rotation::None && image.config.hadamard {
+    if scheme.rotation == Rotation::None && image.config.hadamard {
         return Err(OpenError::Quantized(path.into()));
+    }
+    let found = image.config.weight_bits;
+    if let Some(wanted) = scheme.weight_bits.filter(|&wanted| wanted != found) {
+        return Err(OpenError::WeightBits {
+            path: path.into(),
+            found: found.count(),
+            wanted: wanted.count(),
+        });
     }
     let model = Model {
         name: image.name.clone(),
@@ -231,16 +247,20 @@ impl Opened {
             rows,
             ..cores::unbounded()
         };
-        with_lanes(lanes).filter(|_| bounded).unwrap_or(unbounded)
+        let simulated = with_lanes(lanes).filter(|_| bounded);
+        simulated.map_or(unbounded, |core| {
+            cores::simulated_for(core, self.model.quant.weight_bits())
+        })
     }
 
-    /// Quantize the model anew without Hadamard's rotation, if it has it; says whether it had.
+    /// Quantize the model anew without Hadamard's rotation, if it has it and the core has not;
+    /// says whether that was so.
     ///
     /// # Errors
     /// If it is an image, or cannot be quantized so.
-    pub fn drop_rotation(&mut self) -> Result<bool, OpenError> {
+    pub fn suit(&mut self, core: &CoreShape) -> Result<bool, OpenError> {
         let name = self.model.name.clone();
-        if !self.model.quant.hadamard {
+        if core.has(feature::HADAMARD) || !self.model.quant.hadamard {
             return Ok(false);
         }
         match self.model.drop_rotation() {

@@ -9,13 +9,14 @@ mod local;
 mod reply;
 mod uart;
 
+pub use annulus_contract::shape::ULX3S;
 pub use bus::WireBus;
 pub use client::Client;
 pub use devices::{board, devices, list, Device};
 pub use line::{open, Line, PortLine};
 pub use local::{Breakage, LocalLine};
 pub use reply::{Greeting, Reply};
-pub use uart::{ulx3s, ulx3s_line, PortStream, UartLine, ULX3S};
+pub use uart::{ulx3s, ulx3s_line, PortStream, UartLine};
 
 pub use annulus_contract::wire::{Object, Place, Reboot, Request};
 

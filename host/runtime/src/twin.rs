@@ -3,7 +3,7 @@
 use crate::backend::{BackendError, Board, Kind};
 use crate::flash::elf;
 use crate::serial::{self, open, Client, Line, PortLine, UartLine, ULX3S};
-use annulus_contract::shape::{self, CoreShape};
+use annulus_contract::shape::{self, CoreShape, PICO_ICE};
 use annulus_contract::wire::{Fault, Object, Place};
 use annulus_sim::progress;
 use annulus_sim::twin::{blank_bitstream, find_firmware, Twin, TwinError, UartTwin};
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The board whose twin has a microcontroller, and is meant where none is named.
-pub const BOARD: &str = "pico-ice";
+pub const BOARD: &str = PICO_ICE;
 /// Bytes of its microcontroller's flash.
 const FLASH_SIZE: usize = 4 << 20;
 

@@ -135,20 +135,14 @@ fn large_and_odd_shapes() {
         (1, 1, 48, 8191),
     ] {
         let shape = Shape {
-            layers: 1,
             hidden,
             heads,
             kv_heads,
             head_size,
             vocab: 130,
-            rope: true,
             hadamard: head_size.is_power_of_two(),
-            relu: false,
-            final_norm: true,
             tied: false,
-            positions: None,
-            embedding_norm: false,
-            saturating: false,
+            ..Shape::LLAMA
         };
         let model = shape.model(heads as u64);
         Pair::new(&model, 7, 2).run(12, 5, warm(6), None);

@@ -467,7 +467,7 @@ fn stories260k_does_not_fit_a_pico_ice() {
     let path = Path::new(&folder).join("stories260K.bin");
     let mut model = models::open(&path, None, annulus_runtime::Rotation::Hadamard).unwrap();
     let core = twin::core(&[Kind::Twin]).unwrap();
-    model.drop_rotation().unwrap();
+    model.suit(&core).unwrap();
     let refused = model.image(&core, Some(128), None).unwrap_err().to_string();
     println!("{refused}");
     assert!(refused.contains("167 KiB short"), "{refused}");

@@ -222,20 +222,14 @@ const fn plan(mode: Mode, streams: usize, blocks: u32, threads: u32) -> Plan {
 /// Shapes that a random draw is unlikely to bring: the format's edges.
 pub fn odd_shapes() -> Vec<Case> {
     let shape = Shape {
-        layers: 1,
         hidden: 7,
         heads: 3,
-        kv_heads: 1,
         head_size: 2,
         vocab: 16,
-        rope: true,
-        hadamard: true,
-        relu: false,
-        final_norm: true,
         tied: false,
         positions: Some(4),
         embedding_norm: true,
-        saturating: false,
+        ..Shape::LLAMA
     };
     let shapes = [
         shape.clone(),

@@ -4,7 +4,7 @@ use super::CLOCK;
 use crate::verilated::{Build, Design, Model, Port, Progress, SimError};
 use annulus_contract::link::uart::{Stream, Uart, BAUD};
 use annulus_contract::link::Master;
-use annulus_contract::shape::CoreShape;
+use annulus_contract::shape::{CoreShape, ULX3S};
 use annulus_hdl::boards::ulx3s;
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -57,8 +57,8 @@ impl UartDesign {
     /// # Errors
     /// Verilator is missing, or it refused the design.
     pub fn ulx3s(progress: &mut dyn FnMut(Progress)) -> Result<Self, SimError> {
-        let top = annulus_hdl::boards::verilog("ulx3s").unwrap_or_default();
-        let design = Build::new("ulx3s", &(top + ulx3s::MODELS)).build(progress)?;
+        let top = annulus_hdl::boards::verilog(ULX3S).unwrap_or_default();
+        let design = Build::new(ULX3S, &(top + ulx3s::MODELS)).build(progress)?;
         let (rx, tx) = (design.port("ftdi_txd")?, design.port("ftdi_rxd")?);
         let busy = design.port("led_busy")?;
         Ok(Self {

@@ -131,20 +131,8 @@ fn memories_hold_what_is_written<W: Wire<Error = Infallible>>(
 /// A model of a few thousand words.
 fn small_model(seed: u64) -> QuantModel {
     let shape = Shape {
-        layers: 1,
         hidden: 21,
-        heads: 2,
-        kv_heads: 1,
-        head_size: 8,
-        vocab: 24,
-        rope: true,
-        hadamard: true,
-        relu: false,
-        final_norm: true,
-        tied: true,
-        positions: None,
-        embedding_norm: false,
-        saturating: false,
+        ..Shape::LLAMA
     };
     shape.model(seed)
 }

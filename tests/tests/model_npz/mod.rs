@@ -87,6 +87,7 @@ fn matrix(z: &mut Archive, name: &str) -> Matrix {
         w,
         s,
         mu: array(z, &format!("{name}.mu")),
+        groups: None,
     }
 }
 

@@ -74,10 +74,11 @@ fn cores_of(args: &CompareArgs, setup: &Setup) -> Vec<Core> {
             image: Ok(setup.image.clone()),
         }];
     }
+    let bits = setup.opened.model.quant.weight_bits();
     let shapes = args
         .cores
         .iter()
-        .filter_map(|name| Some((name, cores::named(name)?)));
+        .filter_map(|name| Some((name, cores::named_for(name, bits)?)));
     shapes
         .map(|(name, shape)| Core {
             name: name.clone(),

@@ -4,7 +4,7 @@ use crate::args::ExploreArgs;
 use crate::commands::eval::last;
 use crate::output::{self, grouped, Failure, Outcome};
 use annulus_runtime::explore::{self, explore, Figures, Point, Space, Variants};
-use annulus_runtime::{cores, fetch, models, Rotation};
+use annulus_runtime::{fetch, models, Rotation, Scheme, WeightBits};
 use serde::Serialize;
 
 /// What `--json` prints.
@@ -20,31 +20,45 @@ pub fn run(args: &ExploreArgs) -> Outcome {
     let text = std::fs::read(&path)
         .map_err(|e| Failure::Verdict(format!("cannot read {}: {e}", path.display())))?;
     let text = last(&text, args.last);
-    let open = |rotation| {
-        let opened = models::open(&args.model, args.tokenizer.as_deref(), rotation);
+    let open = |rotation, bits| {
+        let scheme = Scheme {
+            rotation,
+            weight_bits: Some(bits),
+        };
+        let opened = models::open(&args.model, args.tokenizer.as_deref(), scheme);
         opened.map(|opened| opened.model).map_err(Failure::new)
     };
-    let variants = Variants {
-        rotated: open(Rotation::Hadamard)?,
-        plain: open(Rotation::None)?,
+    let variants = |&bits: &WeightBits| {
+        Ok::<_, Failure>(Variants {
+            rotated: open(Rotation::Hadamard, bits)?,
+            plain: open(Rotation::None, bits)?,
+        })
     };
     let space = Space {
         cores: args
             .cores
             .iter()
-            .filter_map(|name| Some((name.clone(), cores::named(name)?, args.clock)))
+            .map(|name| (name.clone(), args.clock))
             .collect(),
         windows: args.windows.clone(),
         sinks: args.sinks.clone(),
+        models: args
+            .weight_bits
+            .iter()
+            .map(variants)
+            .collect::<Result<_, _>>()?,
     };
     let bar = output::bar("combinations", 0);
-    let points = explore(&variants, &space, text, Some(args.tokens), |done, all| {
+    let points = explore(&space, text, Some(args.tokens), |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     });
     bar.finish_and_clear();
     let points = points.map_err(Failure::new)?;
-    let model = &variants.rotated.name;
+    let model = match space.models.first() {
+        Some(variants) => variants.rotated.name.as_str(),
+        None => "",
+    };
     if let Some(svg) = &args.svg {
         let picture = explore::svg(model, &points).map_err(Failure::new)?;
         std::fs::write(svg, picture)
@@ -64,11 +78,14 @@ pub fn run(args: &ExploreArgs) -> Outcome {
 fn table(points: &[Point], clock: Option<f64>) -> String {
     let rate = clock.map_or(String::new(), |mhz| format!("  tokens/s at {mhz} MHz"));
     let mut table = format!(
-        "  {:<9} {:>6} {:>5}  {:>9} {:>9}  {:>7} {:>8}  {:>14}{rate}\n",
-        "core", "window", "sinks", "weights", "rings", "loss", "KL", "cycles"
+        "  {:<9} {:>4} {:>6} {:>5}  {:>9} {:>9}  {:>7} {:>8}  {:>14}{rate}\n",
+        "core", "bits", "window", "sinks", "weights", "rings", "loss", "KL", "cycles"
     );
     for point in points {
-        let place = format!("{:<9} {:>6} {:>5}", point.core, point.window, point.sinks);
+        let place = format!(
+            "{:<9} {:>4} {:>6} {:>5}",
+            point.core, point.weight_bits, point.window, point.sinks
+        );
         table += &match &point.outcome {
             explore::Outcome::Fits(figures) => format!(
                 "{} {place}  {}\n",

@@ -7,9 +7,9 @@ use annulus_runtime::flash::uf2::Family;
 use annulus_runtime::flash::{self, FlashError};
 use annulus_runtime::script::script;
 use annulus_runtime::serial::{
-    self, Client, Greeting, Object, Place, PortLine, Reboot, Request, SerialError,
+    self, Client, Greeting, Object, Place, PortLine, Reboot, Request, SerialError, ULX3S,
 };
-use annulus_runtime::{feature, models, Rotation};
+use annulus_runtime::{models, Rotation};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub fn run(args: &FlashArgs) -> Outcome {
     if let Some(path) = &args.firmware {
         firmware(args, path)?;
     }
-    if args.board.as_deref() == Some("ulx3s") {
+    if args.board.as_deref() == Some(ULX3S) {
         return match (&args.bitstream, &args.model) {
             (_, Some(_)) => Err(Failure::Verdict(
                 "a ULX3S keeps no images: it has no microcontroller that could load them".into(),
@@ -188,9 +188,7 @@ fn over_the_wire(args: &FlashArgs) -> Outcome {
         let shape = client.greeting().shape();
         let shape = shape.map_err(|fault| Failure::Verdict(fault.to_string()))?;
         let mut opened = models::open(model, None, Rotation::Hadamard).map_err(Failure::new)?;
-        if !shape.has(feature::HADAMARD) {
-            opened.drop_rotation().map_err(Failure::new)?;
-        }
+        opened.suit(&shape).map_err(Failure::new)?;
         let image = opened
             .image(&shape, args.window, None)
             .map_err(Failure::new)?;

@@ -4,7 +4,7 @@ use crate::args::InspectArgs;
 use crate::output::{self, grouped, Outcome};
 use crate::setup::Setup;
 use annulus_runtime::backend::Kind;
-use annulus_runtime::Summary;
+use annulus_runtime::{Summary, WeightBits};
 use std::fmt::Write;
 
 pub fn run(args: &InspectArgs) -> Outcome {
@@ -44,6 +44,11 @@ fn table(summary: &Summary) -> String {
         "kind",
         format!("{positions} positions, {activation}, {rotation}"),
     );
+    let weights = match c.weight_bits {
+        WeightBits::Eight => "8 bits",
+        WeightBits::Four => "4 bits, and a scale for each 16; tables and classifier 8 bits",
+    };
+    row("weights", weights.into());
     row("trained window", number(summary.trained_window));
     row(
         "compiled for",

@@ -18,7 +18,9 @@ struct Report<'a> {
 }
 
 pub fn run(args: &VerilogArgs) -> Outcome {
-    let core = named_core(&args.core).unwrap_or_else(cores::default_core);
+    let bits = args.core.weight_bits.unwrap_or_default();
+    let core = named_core(&args.core, bits)
+        .unwrap_or_else(|| cores::simulated_for(cores::default_core(), bits));
     let verilog = cores::verilog(&core).map_err(Failure::new)?;
     if let Some(path) = &args.out {
         std::fs::write(path, &verilog)

@@ -2,6 +2,7 @@
 
 use crate::cuda::{emulated, has_driver};
 use crate::run::{line, ran, repository};
+use annulus_contract::shape::clock_of_board;
 use serde_json::Value;
 use std::fs;
 
@@ -77,6 +78,19 @@ fn cycles_become_seconds_with_a_clock_only() {
     assert!((rate * cycles / 50e6 - 1.0).abs() < 1e-9, "{sim}");
     let joules = sim["energy"]["joules_per_token"].as_f64().unwrap();
     assert!((joules * rate / 2.0 - 1.0).abs() < 1e-9, "{sim}");
+}
+
+#[test]
+fn a_boards_core_runs_at_its_boards_clock() {
+    let words = "compare --model names --backends sim --cores 8,pico-ice -n 5 --runs 1 --json";
+    let json = line(words).json();
+    let [lanes, board] = [&rows(&json)[0]["ran"], &rows(&json)[1]["ran"]];
+    assert_eq!(lanes["evidence"], "simulated");
+    assert_eq!(board["evidence"], "derived");
+    let rate = board["tokens_per_second"]["median"].as_f64().unwrap();
+    let cycles = board["cycles_per_token"].as_f64().unwrap();
+    let hertz = f64::from(clock_of_board("pico-ice").expect("a board"));
+    assert!((rate * cycles / hertz - 1.0).abs() < 1e-9, "{board}");
 }
 
 #[test]

@@ -55,6 +55,33 @@ fn numbers_out_of_range() {
 }
 
 #[test]
+fn weights_that_a_core_or_an_image_has_not() {
+    let four = |words: &str| line(&format!("generate --model names --weight-bits 4 {words}"));
+    for core in ["--lanes 8", "--board ulx3s"] {
+        refused(
+            &four(&format!("{core} --backend sim")),
+            &["this core has no 4-bit weights", "--weight-bits 8"],
+        );
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = folder.path().join("four.annulus");
+    let image = image.display();
+    line(&format!(
+        "quantize --model names --weight-bits 4 --out {image}"
+    ))
+    .ok();
+    // Its own weights, or none named, are no error.
+    let text = line(&format!("generate --model {image} --backend cpu -n 20")).ok();
+    assert_eq!(four("--backend cpu -n 20").ok(), text);
+    refused(
+        &line(&format!("generate --model {image} --weight-bits 8")),
+        &["weights have 4 bits already", "--weight-bits 8"],
+    );
+    let run = line("generate --model names --weight-bits 5");
+    assert_eq!(run.status, 2, "{}", run.err);
+}
+
+#[test]
 fn prompts_that_are_not_text() {
     let prompt = OsStr::from_bytes(b"emm\xff");
     let run = ran(command()

@@ -1,5 +1,5 @@
 //! The core against the processor over thousands of tokens of real models, so that
-//! the ring wraps many times. Minutes each: `./x test --full`.
+//! the ring wraps many times. What takes minutes is ignored: `./x test --full`.
 
 use crate::run::{data, line};
 

@@ -41,6 +41,20 @@ fn stories_are_the_same_on_core_and_processor() {
 }
 
 #[test]
+fn stories_of_4_bit_weights_are_the_same_on_core_and_processor() {
+    let four = "--weight-bits 4 --window 37 --sinks 4 --temperature 0.8 -n 40";
+    let (Some(text), Some(bytes)) = (
+        stories("cpu", four),
+        stories("cpu", &four.replace("-bits 4", "-bits 8")),
+    ) else {
+        return;
+    };
+    assert_eq!(stories("sim", four), Some(text.clone()));
+    assert_eq!(stories("reference", four), Some(text.clone()));
+    assert_ne!(text, bytes, "other weights, other words");
+}
+
+#[test]
 fn names_are_the_same_on_core_and_processor() {
     let names = |backend: &str, seed: u64| {
         line(&format!(

@@ -2,8 +2,9 @@
 //! value rings in the wide memory; row scales and key scales beside it.
 
 use crate::image::{Config, EmbeddingConfig};
+use crate::quant::WeightBits;
 use annulus_contract::ring::Ring;
-use annulus_contract::step::COLUMNS;
+use annulus_contract::step::{self, COLUMNS};
 
 /// A matrix in the wide memory, row group by row group, with its row scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +17,21 @@ pub struct Placed {
     pub address: usize,
     /// First entry of the row scales.
     pub scale: usize,
+    /// Weights of 4 bits.
+    pub nibbles: bool,
     /// Rows of the array, `P`.
     array_rows: usize,
 }
 
 impl Placed {
+    /// Words of the vector that a row meets.
+    pub fn vector_words(&self) -> usize {
+        self.cols.div_ceil(COLUMNS)
+    }
+
     /// Words a row (group).
     pub fn words_a_row(&self) -> usize {
-        self.cols.div_ceil(COLUMNS)
+        step::words_a_row(self.cols, self.nibbles)
     }
 
     /// Row groups.
@@ -110,19 +118,27 @@ impl Layout {
             cols: 0,
             address: 0,
             scale: 0,
+            nibbles: false,
             array_rows: ring.rows as usize,
         };
-        let mut place = |rows, cols| {
-            let placed = Placed { rows, cols, ..next };
+        let mut placed = |rows, cols, nibbles| {
+            let placed = Placed {
+                rows,
+                cols,
+                nibbles,
+                ..next
+            };
             next.address += placed.words();
             next.scale += placed.entries();
             placed
         };
         let embedding = match config.embedding {
             EmbeddingConfig::Tied => None,
-            EmbeddingConfig::Own { .. } => Some(place(config.vocab, dim)),
+            EmbeddingConfig::Own { .. } => Some(placed(config.vocab, dim, false)),
         };
-        let positions = (config.positions() > 0).then(|| place(config.positions(), dim));
+        let positions = (config.positions() > 0).then(|| placed(config.positions(), dim, false));
+        let nibbles = config.weight_bits == WeightBits::Four;
+        let mut place = |rows, cols| placed(rows, cols, nibbles);
         let mut layers: Vec<LayerLayout> = (0..config.formats.len())
             .map(|l| LayerLayout {
                 wv: place(kv_dim, dim),
@@ -136,7 +152,7 @@ impl Layout {
                 value_ring: l * config.kv_heads * value_words,
             })
             .collect();
-        let classifier = place(config.vocab, dim);
+        let classifier = placed(config.vocab, dim, false);
 
         let rings = layers.len() * config.kv_heads;
         let (weight_words, scales) = (next.address, next.scale);

@@ -3,6 +3,7 @@
 use super::layout::Layout;
 use super::CompileError;
 use crate::image::Config;
+use crate::quant::WeightBits;
 use annulus_contract::regs::feature;
 use annulus_contract::shape::CoreShape;
 use annulus_contract::step::{Kind, Step, COLUMNS};
@@ -61,6 +62,9 @@ impl Needs {
         }
         if config.hadamard {
             features |= feature::HADAMARD;
+        }
+        if config.weight_bits == WeightBits::Four {
+            features |= feature::NIBBLES;
         }
         let query_words = config.heads * layout.head_words;
         let widest = config.vocab.max(2 * config.hidden).max(config.dim);
@@ -152,6 +156,11 @@ impl Needs {
                 "quantize the model without it (--no-hadamard)",
             ),
             (feature::SINKS, "attention sinks", "use no sinks"),
+            (
+                feature::NIBBLES,
+                "4-bit weights",
+                "quantize the model with 8 (--weight-bits 8)",
+            ),
         ] {
             if self.features & bit & !core.features != 0 {
                 return Err(CompileError::Feature { name, cure });

@@ -2,7 +2,7 @@
 
 use super::layout::Placed;
 use crate::quant::Matrix;
-use annulus_contract::step::COLUMNS;
+use annulus_contract::step::{COLUMNS, GROUP, SCALES_A_WORD};
 
 /// Wide memory and row scales that matrices are packed into.
 pub(crate) struct Packed {
@@ -27,8 +27,23 @@ impl Packed {
     /// Write a matrix to its place.
     pub fn put(&mut self, placed: &Placed, matrix: &Matrix) {
         for row in 0..matrix.rows {
-            for (col, &w) in matrix.row(row).0.iter().enumerate() {
-                self.wide[at(self.rows, placed, row, col)] = w as u8;
+            let weights = matrix.row(row).0;
+            match matrix.row_groups(row) {
+                [] => {
+                    for (col, &w) in weights.iter().enumerate() {
+                        self.wide[at(self.rows, placed, row, col)] = w as u8;
+                    }
+                }
+                groups => {
+                    for (group, (weights, &g)) in weights.chunks(GROUP).zip(groups).enumerate() {
+                        let (scale, words) = nibbles_at(self.rows, placed, row, group);
+                        put_nibble(&mut self.wide, scale, g);
+                        for (j, &w) in weights.iter().enumerate() {
+                            let n = w.checked_div(g as i8).unwrap_or(0);
+                            put_nibble(&mut self.wide, words + j, n as u8);
+                        }
+                    }
+                }
             }
         }
         // Padding rows have no weights; with their neighbor's scale they cannot
@@ -49,10 +64,25 @@ pub(crate) fn get(rows: usize, wide: &[u8], scales: &[u16], placed: &Placed) -> 
         w: Vec::with_capacity(placed.rows * placed.cols),
         s: Vec::with_capacity(placed.rows),
         mu: Vec::with_capacity(placed.rows),
+        groups: placed.nibbles.then(Vec::new),
     };
     for row in 0..placed.rows {
-        for col in 0..placed.cols {
-            matrix.w.push(wide[at(rows, placed, row, col)] as i8);
+        match &mut matrix.groups {
+            None => {
+                for col in 0..placed.cols {
+                    matrix.w.push(wide[at(rows, placed, row, col)] as i8);
+                }
+            }
+            Some(groups) => {
+                for group in 0..placed.cols.div_ceil(GROUP) {
+                    let (scale, words) = nibbles_at(rows, placed, row, group);
+                    let g = get_nibble(wide, scale);
+                    let columns = GROUP.min(placed.cols - group * GROUP);
+                    let weight = |j| weight(get_nibble(wide, words + j), g);
+                    matrix.w.extend((0..columns).map(weight));
+                    groups.push(g);
+                }
+            }
         }
         let byte = (scales[placed.scale + row / 2] >> (8 * (row % 2))) as u8;
         let (s, mu) = scale(byte);
@@ -68,6 +98,28 @@ fn at(rows: usize, placed: &Placed, row: usize, col: usize) -> usize {
     (word * rows + row % rows) * COLUMNS + col % COLUMNS
 }
 
+/// The nibbles, counted from the memory's first, of a group's scale and of its first weight.
+fn nibbles_at(rows: usize, placed: &Placed, row: usize, group: usize) -> (usize, usize) {
+    let first = placed.address + row / rows * placed.words_a_row();
+    let scales = first + group / SCALES_A_WORD * (1 + SCALES_A_WORD);
+    let in_word = group % SCALES_A_WORD;
+    let nibble = |word: usize| (word * rows + row % rows) * GROUP;
+    (nibble(scales) + in_word, nibble(scales + 1 + in_word))
+}
+
+fn put_nibble(wide: &mut [u8], at: usize, nibble: u8) {
+    wide[at / 2] |= (nibble & 15) << (4 * (at % 2));
+}
+
+fn get_nibble(wide: &[u8], at: usize) -> u8 {
+    wide[at / 2] >> (4 * (at % 2)) & 15
+}
+
+/// The weight of a nibble in a group of scale `g` (0 to 15).
+pub(crate) fn weight(nibble: u8, g: u8) -> i8 {
+    ((nibble << 4) as i8 >> 4) * g as i8
+}
+
 /// A row's scale as a byte, `s & 63 | (mu - 5) << 6`.
 fn scale_byte(s: i8, mu: u8) -> u8 {
     s as u8 & 63 | (mu - 5) << 6
@@ -81,6 +133,13 @@ pub(crate) fn scale(byte: u8) -> (i8, u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nibbles_have_a_sign() {
+        let signed: Vec<i8> = (0..16).map(|nibble| weight(nibble, 1)).collect();
+        assert_eq!(signed[..9], [0, 1, 2, 3, 4, 5, 6, 7, -8]);
+        assert_eq!((signed[15], weight(8, 15), weight(7, 15)), (-1, -120, 105));
+    }
 
     #[test]
     fn scales_survive_their_byte() {

@@ -111,7 +111,7 @@ impl Program<'_> {
                 normed: true,
                 groups: 1,
                 rows: c.dim as u16,
-                cols: self.layout.classifier.words_a_row() as u16,
+                cols: self.layout.classifier.vector_words() as u16,
                 ..Step::new(Kind::Normalize)
             };
             self.push(
@@ -271,8 +271,14 @@ impl Program<'_> {
 /// `step` as a pass over a matrix.
 fn matrix(placed: &Placed, step: Step) -> Step {
     Step {
+        nibbles: placed.nibbles,
         address: placed.address as u32,
-        cols: placed.words_a_row() as u16,
+        cols: placed.vector_words() as u16,
+        stride: if placed.nibbles {
+            placed.words_a_row() as u16
+        } else {
+            0
+        },
         groups: placed.groups() as u16,
         rows: placed.rows as u16,
         scale: placed.scale as u16,

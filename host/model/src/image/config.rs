@@ -2,9 +2,9 @@
 
 use crate::check::{range, CheckError};
 use crate::config::{HEAD_SIZE, MAX_DIM, MAX_HIDDEN, VOCAB};
-use crate::quant::{Embedding, Formats, QuantModel};
+use crate::quant::{Embedding, Formats, QuantModel, WeightBits};
 use annulus_contract::{sigmoid, stage};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Sizes, formats and flags of a quantized model: all but its weights and tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,9 +41,16 @@ pub struct Config {
     pub igsh: i8,
     /// Epsilon of the norm after the embedding, where there is one.
     pub embedding_norm: Option<u64>,
+    /// Bits that a weight of the blocks' matrices is stored in.
+    #[serde(serialize_with = "count")]
+    pub weight_bits: WeightBits,
     /// Fraction bits of each layer's vectors.
     #[serde(skip)]
     pub formats: Vec<Formats>,
+}
+
+fn count<S: Serializer>(bits: &WeightBits, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(bits.count())
 }
 
 /// The kind of an embedding.
@@ -91,6 +98,7 @@ impl Config {
             },
             igsh: model.igsh,
             embedding_norm: model.embedding_norm,
+            weight_bits: model.weight_bits(),
             formats: model.layers.iter().map(|layer| layer.formats).collect(),
         }
     }

@@ -5,7 +5,7 @@
 use super::{Config, EmbeddingConfig, Golden, Image, Special};
 use crate::check::{legal_shifts, CheckError, IllegalShift};
 use crate::compile::{self, CompileError, Layout, Needs, MAX_SCORE_BUFFERS};
-use crate::quant::Formats;
+use crate::quant::{Formats, WeightBits};
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use annulus_contract::crc::crc32;
 use annulus_contract::image::{Section, MAGIC, NO_TOKEN, VERSION};
@@ -230,6 +230,7 @@ impl Image {
             c.final_norm,
             tied,
             c.embedding_norm.is_some(),
+            c.weight_bits == WeightBits::Four,
         ];
         let flags = flags
             .iter()
@@ -397,7 +398,7 @@ fn read_config(reader: &mut Reader) -> Result<(Config, Ring, Header), ImageError
         |bits| bits < 32,
     )?;
     let flags = reader.u32("flags")?;
-    require("flags", flags, "0 to 63", |flags| flags < 64)?;
+    require("flags", flags, "0 to 127", |flags| flags < 128)?;
     let flag = |bit: u32| flags >> bit & 1 == 1;
     let layers = reader.u32("number of layers")?;
     require("number of layers", layers, "0 to 4096", |layers| {
@@ -431,6 +432,11 @@ fn read_config(reader: &mut Reader) -> Result<(Config, Ring, Header), ImageError
         },
         igsh,
         embedding_norm: flag(5).then_some(embedding_eps.into()),
+        weight_bits: if flag(6) {
+            WeightBits::Four
+        } else {
+            WeightBits::Eight
+        },
         formats,
     };
     let header = Header {

@@ -2,8 +2,9 @@
 
 use super::{Config, Image};
 use crate::compile::{steps_by_kind, Layout, Needs};
+use crate::quant::WeightBits;
 use annulus_contract::ring::Ring;
-use annulus_contract::shape::{Preset, BOARDS, SIMULATED};
+use annulus_contract::shape::{CoreShape, BOARDS, SIMULATED};
 use serde::Serialize;
 
 /// Everything about an image that is worth showing.
@@ -145,8 +146,8 @@ impl Image {
             needs: self.needs(),
             cores: SIMULATED
                 .iter()
-                .chain(&BOARDS)
-                .map(|core| self.fit(core))
+                .map(|core| self.fit(core.name, self.simulated(core.shape)))
+                .chain(BOARDS.iter().map(|core| self.fit(core.name, core.shape)))
                 .collect(),
             self_test: format!("{:08x}", self.golden.crc),
             config: c.clone(),
@@ -163,21 +164,27 @@ impl Image {
         (c.formats.len() * (layer + attention) + c.vocab * c.dim) as u64
     }
 
-    fn fit(&self, core: &Preset) -> CoreFit {
+    /// A simulated core as it is built for the image.
+    fn simulated(&self, core: CoreShape) -> CoreShape {
+        match self.config.weight_bits {
+            WeightBits::Eight => core,
+            WeightBits::Four => core.with_nibbles(),
+        }
+    }
+
+    fn fit(&self, name: &'static str, core: CoreShape) -> CoreFit {
         let ring = Ring {
-            rows: core.shape.rows,
+            rows: core.rows,
             ..self.ring
         };
         let layout = Layout::new(&self.config, ring);
-        let buffers = crate::compile::score_buffers(&self.config, &layout, core.shape.score_words);
-        let reason = Needs::of(&self.config, &layout, buffers)
-            .check(&core.shape)
-            .err();
+        let buffers = crate::compile::score_buffers(&self.config, &layout, core.score_words);
+        let reason = Needs::of(&self.config, &layout, buffers).check(&core).err();
         CoreFit {
-            core: core.name,
+            core: name,
             fits: reason.is_none(),
             reason: reason.map(|error| error.to_string()),
-            memory_use: layout.memory_words() as f64 / f64::from(core.shape.memory),
+            memory_use: layout.memory_words() as f64 / f64::from(core.memory),
         }
     }
 }

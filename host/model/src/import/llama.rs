@@ -7,7 +7,8 @@
 use super::ImportError;
 use crate::config::Shape;
 use crate::float::{FloatLayer, FloatModel};
-use crate::quantize::Rotation;
+use crate::quant::WeightBits;
+use crate::quantize::{Rotation, Scheme};
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -32,9 +33,10 @@ pub struct Checkpoint {
     pub bos: Option<u32>,
     /// Token that ends one.
     pub eos: Option<u32>,
-    /// How the model wants to be quantized: a field of our own, `hadamard`, may be false
-    /// in models that are for cores without the rotation.
-    pub rotation: Rotation,
+    /// How the model wants to be quantized, in fields of our own: `hadamard` may be false
+    /// in models that are for cores without the rotation, `weight_bits` may be 4 in models
+    /// that were trained for it.
+    pub scheme: Scheme,
 }
 
 /// Reads `config.json` and `model.safetensors`.
@@ -118,10 +120,7 @@ pub fn read(config: &[u8], weights: &[u8]) -> Result<Checkpoint, ImportError> {
     Ok(Checkpoint {
         bos: token("bos_token_id")?,
         eos: token("eos_token_id")?,
-        rotation: match config.read("hadamard", "true or false")? {
-            Some(false) => Rotation::None,
-            _ => Rotation::Hadamard,
-        },
+        scheme: config.scheme()?,
         model,
     })
 }
@@ -175,6 +174,29 @@ impl Config {
             .map(T::deserialize)
             .transpose()
             .map_err(wrong)
+    }
+
+    /// How the model wants to be quantized.
+    fn scheme(&self) -> Result<Scheme, ImportError> {
+        let bits = "weight_bits";
+        Ok(Scheme {
+            rotation: match self.read("hadamard", "true or false")? {
+                Some(false) => Rotation::None,
+                _ => Rotation::Hadamard,
+            },
+            weight_bits: match self.integer(bits)? {
+                None => None,
+                Some(8) => Some(WeightBits::Eight),
+                Some(4) => Some(WeightBits::Four),
+                Some(found) => {
+                    return Err(ImportError::Unsupported {
+                        field: bits.into(),
+                        found: found.to_string(),
+                        expected: "8 or 4".into(),
+                    })
+                }
+            },
+        })
     }
 
     fn integer(&self, field: &str) -> Result<Option<i64>, ImportError> {

@@ -1,6 +1,7 @@
 //! One token through all steps.
 
 use super::Interpreter;
+use crate::compile::pack;
 use annulus_contract::block::{encode_bfp, encode_block, value_mantissa, Scale};
 use annulus_contract::error;
 use annulus_contract::exp2::exp2p;
@@ -13,7 +14,7 @@ use annulus_contract::rsqrt::{rsqrt, Rsqrt};
 use annulus_contract::sample::{scaled_logit, Argmax};
 use annulus_contract::sigmoid::sigmoid;
 use annulus_contract::stage;
-use annulus_contract::step::{Kind, Step, COLUMNS};
+use annulus_contract::step::{Kind, Step, COLUMNS, GROUP, SCALES_A_WORD};
 
 /// What a token's steps leave for one another.
 #[derive(Default)]
@@ -164,7 +165,11 @@ impl Interpreter {
         let e = encode_block(&padded, &mut m).e;
         let mut y = Vec::with_capacity(step.rows as usize);
         for group in 0..step.groups as usize {
-            let sums = self.dot_group(step.address as usize + group * step.cols as usize, &m);
+            let sums = if step.nibbles {
+                self.dot_nibbles(step.address as usize + group * step.stride as usize, &m)
+            } else {
+                self.dot_group(step.address as usize + group * step.cols as usize, &m)
+            };
             for (lane, sum) in sums.into_iter().enumerate() {
                 let row = group * self.shape.rows as usize + lane;
                 if row < step.rows as usize {
@@ -194,6 +199,29 @@ impl Interpreter {
                     .zip(m)
                     .map(|(&w, &m)| i32::from(w as i8) * i32::from(m))
                     .sum::<i32>();
+            }
+        }
+        sums
+    }
+
+    /// The same for 4-bit weights: words of group scales come in between.
+    fn dot_nibbles(&self, address: usize, m: &[i8]) -> Vec<i32> {
+        let mut sums = vec![0; self.shape.rows as usize];
+        let nibble = |word: &[u8], at: usize| word[at / 2] >> (4 * (at % 2)) & 15;
+        for (group, m) in m.chunks(GROUP).enumerate() {
+            let in_word = group % SCALES_A_WORD;
+            let scales = address + group / SCALES_A_WORD * (1 + SCALES_A_WORD);
+            let (scales, word) = (
+                self.memory.word(scales),
+                self.memory.word(scales + 1 + in_word),
+            );
+            for (row, sum) in sums.iter_mut().enumerate() {
+                let g = nibble(scales, row * GROUP + in_word);
+                let products = m.iter().enumerate().map(|(j, &m)| {
+                    let w = pack::weight(nibble(word, row * GROUP + j), g);
+                    i32::from(w) * i32::from(m)
+                });
+                *sum += products.sum::<i32>();
             }
         }
         sums

@@ -5,7 +5,7 @@ use super::plan::{Plan, Point};
 use super::rows::quantize_rows;
 use super::{QuantizeError, LOGIT_BITS};
 use crate::check::normed_shifts;
-use crate::quant::{Embedding, Formats, Layer, Matrix};
+use crate::quant::{Embedding, Formats, Layer, Matrix, WeightBits};
 use std::ops::RangeInclusive;
 
 /// A tied embedding's smallest column factor, of 32,767: its relative error is 1/256.
@@ -28,24 +28,14 @@ impl<'m> Plan<'m> {
             let factor = factor * point.factor() * root;
             let weight =
                 |r: usize, c: usize| f64::from(w[r * dim + c]) * f64::from(gain[c]) * factor;
-            matrix(
-                named(name),
-                rows,
-                dim,
-                weight,
-                normed_exponents(point.bits, norm),
-            )
+            let exponents = normed_exponents(point.bits, norm);
+            matrix(named(name), rows, dim, weight, exponents, self.weight_bits)
         };
         let writer = |name, w: &[f32], cols, from: Point| {
             let factor = 1.0 / self.residual_unit() / from.factor();
             let weight = |r: usize, c: usize| f64::from(w[r * cols + c]) * factor;
-            matrix(
-                named(name),
-                dim,
-                cols,
-                weight,
-                plain_exponents(self.residual.bits, from.bits),
-            )
+            let exponents = plain_exponents(self.residual.bits, from.bits);
+            matrix(named(name), dim, cols, weight, exponents, self.weight_bits)
         };
         let (attention, ffn) = (&layer.attention_norm, &layer.ffn_norm);
         Ok(Layer {
@@ -96,7 +86,7 @@ impl<'m> Plan<'m> {
         };
         let classifier = |exponents| {
             let weight = |r: usize, c: usize| f64::from(rows[r * dim + c]) * gain(c);
-            matrix("classifier".into(), model.vocab, dim, weight, exponents)
+            table("classifier", model.vocab, dim, weight, exponents)
         };
         if let Some((ig, igsh)) = self.tied_gains(&gain) {
             let shifts = bits - 3 - igsh..=bits + 28 - igsh;
@@ -114,7 +104,7 @@ impl<'m> Plan<'m> {
         let shifts = i32::from(point.bits) - 11..=i32::from(point.bits) + 28;
         let table = |name: &str, count, row: &dyn Fn(usize) -> &'m [f32]| {
             let weight = |r: usize, c: usize| f64::from(row(r)[c]) * factor;
-            matrix(name.into(), count, dim, weight, shifts.clone())
+            self::table(name, count, dim, weight, shifts.clone())
         };
         let positions = model.positions.as_ref().map(|_| {
             let row = |r: usize| model.position_row(r as u64).unwrap_or_default();
@@ -175,15 +165,28 @@ fn plain_exponents(bits: u8, from: u8) -> RangeInclusive<i32> {
     bits - 7..=bits + 16
 }
 
+/// A matrix whose rows are read one by one as well.
+fn table(
+    name: &str,
+    rows: usize,
+    cols: usize,
+    weight: impl Fn(usize, usize) -> f64,
+    exponents: RangeInclusive<i32>,
+) -> Result<Matrix, QuantizeError> {
+    let bits = WeightBits::Eight;
+    matrix(name.into(), rows, cols, weight, exponents, bits)
+}
+
 fn matrix(
     name: String,
     rows: usize,
     cols: usize,
     weight: impl Fn(usize, usize) -> f64,
     exponents: RangeInclusive<i32>,
+    bits: WeightBits,
 ) -> Result<Matrix, QuantizeError> {
     let exponents = *exponents.start().max(&-32)..=*exponents.end().min(&31);
-    quantize_rows(rows, cols, weight, exponents).map_err(|e| QuantizeError::Row {
+    quantize_rows(rows, cols, weight, exponents, bits).map_err(|e| QuantizeError::Row {
         matrix: name,
         row: e.row,
         peak: e.peak,

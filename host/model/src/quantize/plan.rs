@@ -10,6 +10,7 @@ use super::rows::natural_exponent;
 use super::{QuantizeError, Rotation};
 use crate::check::EPS_LIMIT;
 use crate::float::{FloatLayer, FloatModel};
+use crate::quant::WeightBits;
 use annulus_contract::exp2::SCORE_BITS;
 use annulus_contract::sigmoid;
 use std::f64::consts::LOG2_E;
@@ -110,6 +111,8 @@ pub struct Plan<'m> {
     pub model: &'m FloatModel,
     /// Whether q and k are rotated.
     pub hadamard: bool,
+    /// Bits that a weight of the blocks' matrices is stored in.
+    pub weight_bits: WeightBits,
     /// The residual.
     pub residual: Point,
     /// The residual is stored as `x / unit`, `residual.fold` aside. One, but for models with a
@@ -130,7 +133,7 @@ impl<'m> Plan<'m> {
     pub fn new(
         model: &'m FloatModel,
         reaches: &Reaches,
-        rotation: Rotation,
+        (rotation, weight_bits): (Rotation, WeightBits),
     ) -> Result<Self, QuantizeError> {
         // Without rotary positions the rotation would be one more matrix to fold, and buys nothing.
         let hadamard = rotation == Rotation::Hadamard
@@ -199,6 +202,7 @@ impl<'m> Plan<'m> {
         Ok(Plan {
             model,
             hadamard,
+            weight_bits,
             residual,
             unit,
             norm_shift,

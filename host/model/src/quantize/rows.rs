@@ -1,6 +1,7 @@
 //! From float rows to int8 rows with a quarter-octave scale each.
 
-use crate::quant::Matrix;
+use super::nibbles::choose_nibbles;
+use crate::quant::{Matrix, WeightBits};
 use std::ops::RangeInclusive;
 
 /// Largest magnitude of a quantized weight.
@@ -19,15 +20,16 @@ pub struct RowTooLarge {
 
 /// Quantizes a `rows x cols` matrix, row by row, with exponents in `exponents` only.
 ///
-/// Each row takes the scale `2^-s * mu / 8` with the least squared error, which
+/// With 8 bits each row takes the scale `2^-s * mu / 8` with the least squared error, which
 /// may clip its few largest weights. A row too small for the smallest scale loses
 /// digits, down to zero: the exponent's limits are those below which a row's
-/// output rounds to nothing.
+/// output rounds to nothing. With 4 bits see [`choose_nibbles`].
 pub fn quantize_rows(
     rows: usize,
     cols: usize,
     weight: impl Fn(usize, usize) -> f64,
     exponents: RangeInclusive<i32>,
+    bits: WeightBits,
 ) -> Result<Matrix, RowTooLarge> {
     let mut matrix = Matrix {
         rows,
@@ -35,14 +37,31 @@ pub fn quantize_rows(
         w: Vec::with_capacity(rows * cols),
         s: Vec::with_capacity(rows),
         mu: Vec::with_capacity(rows),
+        groups: (bits == WeightBits::Four).then(Vec::new),
     };
     for r in 0..rows {
         let row: Vec<f64> = (0..cols).map(|c| weight(r, c)).collect();
-        let (s, mu) = choose_scale(r, &row, &exponents)?;
-        let scale = scale(s, mu);
-        matrix
-            .w
-            .extend(row.iter().map(|&x| nearest(x, scale) as i8));
+        let peak = row.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
+        let limit = TOP * scale(*exponents.start(), 8);
+        if peak > limit {
+            return Err(RowTooLarge {
+                row: r,
+                peak,
+                limit,
+            });
+        }
+        let (s, mu) = if let Some(groups) = &mut matrix.groups {
+            let chosen = choose_nibbles(&row, peak, &exponents);
+            matrix.w.extend(chosen.w);
+            groups.extend(chosen.groups);
+            (chosen.s, chosen.mu)
+        } else {
+            let (s, mu) = choose_scale(&row, peak, &exponents);
+            let scale = scale(s, mu);
+            let w = row.iter().map(|&x| nearest(x, scale) as i8);
+            matrix.w.extend(w);
+            (s, mu)
+        };
         matrix.s.push(s as i8);
         matrix.mu.push(mu);
     }
@@ -54,7 +73,7 @@ pub fn natural_exponent(peak: f64) -> i32 {
     (TOP / peak).log2().floor().clamp(-1000.0, 1000.0) as i32
 }
 
-fn scale(s: i32, mu: u8) -> f64 {
+pub(super) fn scale(s: i32, mu: u8) -> f64 {
     f64::from(mu) / 8.0 * f64::from(-s).exp2()
 }
 
@@ -62,22 +81,9 @@ fn nearest(x: f64, scale: f64) -> f64 {
     (x / scale).round().clamp(-TOP, TOP)
 }
 
-fn choose_scale(
-    r: usize,
-    row: &[f64],
-    exponents: &RangeInclusive<i32>,
-) -> Result<(i32, u8), RowTooLarge> {
-    let peak = row.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
-    let limit = TOP * scale(*exponents.start(), 8);
-    if peak > limit {
-        return Err(RowTooLarge {
-            row: r,
-            peak,
-            limit,
-        });
-    }
+fn choose_scale(row: &[f64], peak: f64, exponents: &RangeInclusive<i32>) -> (i32, u8) {
     if peak == 0.0 {
-        return Ok((*exponents.end(), 8));
+        return (*exponents.end(), 8);
     }
     let natural = natural_exponent(peak);
     let candidates = (natural - 1..=natural + 2)
@@ -89,7 +95,7 @@ fn choose_scale(
             .sum::<f64>()
     };
     let best = candidates.min_by(|a, b| error(a).total_cmp(&error(b)));
-    Ok(best.unwrap_or((natural, 8)))
+    best.unwrap_or((natural, 8))
 }
 
 #[cfg(test)]
@@ -108,7 +114,7 @@ mod tests {
             [100.0, -3.0, 50.0, 1.0],
             [1e-6, 2e-6, -3e-6, 0.0],
         ];
-        let m = quantize_rows(3, 4, |r, c| rows[r][c], -32..=31).unwrap();
+        let m = quantize_rows(3, 4, |r, c| rows[r][c], -32..=31, WeightBits::Eight).unwrap();
         for (i, x) in rows.concat().into_iter().enumerate() {
             let peak = rows[i / 4].iter().fold(0.0, |m: f64, x| m.max(x.abs()));
             assert!(
@@ -122,11 +128,17 @@ mod tests {
 
     #[test]
     fn limits_cap_small_rows_and_refuse_large_ones() {
-        let m = quantize_rows(2, 1, |r, _| [1e-9, 0.0][r], -4..=10).unwrap();
+        let m = quantize_rows(2, 1, |r, _| [1e-9, 0.0][r], -4..=10, WeightBits::Eight).unwrap();
         assert_eq!((m.w, m.s[0] <= 10), (vec![0, 0], true));
         let edge = 127.0 * 16.0;
-        assert_eq!(quantize_rows(1, 1, |_, _| edge, -4..=10).unwrap().w, [127]);
-        let error = quantize_rows(1, 1, |_, _| edge * 1.01, -4..=10).unwrap_err();
+        assert_eq!(
+            quantize_rows(1, 1, |_, _| edge, -4..=10, WeightBits::Eight)
+                .unwrap()
+                .w,
+            [127]
+        );
+        let error =
+            quantize_rows(1, 1, |_, _| edge * 1.01, -4..=10, WeightBits::Eight).unwrap_err();
         assert_eq!((error.row, error.limit), (0, edge));
     }
 
@@ -140,7 +152,7 @@ mod tests {
                 f64::from((c * 7919 % 2001) as i32 - 1000) / 1000.0
             }
         };
-        let m = quantize_rows(1, 1000, row, -32..=31).unwrap();
+        let m = quantize_rows(1, 1000, row, -32..=31, WeightBits::Eight).unwrap();
         assert_eq!((m.w[0], m.s[0], m.mu[0]), (127, 7, 8));
     }
 }

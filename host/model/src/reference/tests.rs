@@ -11,14 +11,7 @@ fn model() -> QuantModel {
         kv_heads: 2,
         head_size: 4,
         vocab: 20,
-        rope: true,
-        hadamard: true,
-        relu: false,
-        final_norm: true,
-        tied: true,
-        positions: None,
-        embedding_norm: false,
-        saturating: false,
+        ..Shape::LLAMA
     };
     shape.model(3)
 }

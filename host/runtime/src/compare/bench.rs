@@ -5,6 +5,7 @@ use super::figures::{figures, mean, Evidence, Figures, Runs};
 use super::row::{row, Boxed};
 use super::{Request, Row};
 use crate::backend::{self, Backend, Choice, Kind};
+use crate::twin::BOARD;
 use annulus_contract::sample::Gumbel;
 use annulus_contract::shape::CoreShape;
 use annulus_model::image::Image;
@@ -149,7 +150,7 @@ impl Bench<'_> {
             let measured = opened
                 .and_then(|mut backend| self.stepped(backend.as_mut()))
                 .map(|runs| (runs, Energy::unknown("a simulated core uses none")));
-            return row.finish(measured, expected, |runs, _| self.derived(runs));
+            return row.finish(measured, expected, |runs, _| self.derived(runs, BOARD));
         }
         let meter = Meter::None("no meter reads this device");
         let measured = opened.and_then(|mut backend| self.runs(backend.as_mut(), &meter));

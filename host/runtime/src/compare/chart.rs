@@ -17,7 +17,7 @@ const FONT: (&str, u32) = ("sans-serif", 14);
 #[derive(Debug, thiserror::Error)]
 pub enum ChartError {
     /// No row has a rate.
-    #[error("there is nothing to draw: no row has a rate (a simulated core needs --clock)")]
+    #[error("there is nothing to draw: no row has a rate (a simulated core needs --clock, or to be a board's)")]
     Empty,
     /// The file cannot be written.
     #[error("cannot write {path}: {error}")]

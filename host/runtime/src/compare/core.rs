@@ -6,6 +6,7 @@ use super::figures::{figures, quantile, sorted, Evidence, Figures, Runs, Spread}
 use super::row::row;
 use super::{Core, Row};
 use crate::backend::Kind;
+use annulus_contract::shape::clock_of_board;
 
 impl Bench<'_> {
     /// A core in simulation: cycles are exact, and seconds need a clock.
@@ -24,11 +25,13 @@ impl Bench<'_> {
             .open(Kind::Sim, image, Some(&core.shape))
             .and_then(|mut backend| self.stepped(backend.as_mut()))
             .map(|runs| (runs, Energy::unknown("a simulated core uses none")));
-        row.finish(measured, expected, |runs, _| self.derived(runs))
+        row.finish(measured, expected, |runs, _| self.derived(runs, &core.name))
     }
 
-    pub(super) fn derived(&self, runs: &Runs) -> Figures {
-        let clock = self.request.clock_mhz.map(|mhz| mhz * 1e6);
+    /// Cycles over the clock that was given, or else that of the board of this name.
+    pub(super) fn derived(&self, runs: &Runs, board: &str) -> Figures {
+        let given = self.request.clock_mhz.map(|mhz| mhz * 1e6);
+        let clock = given.or_else(|| clock_of_board(board).map(f64::from));
         let rate = clock
             .zip(runs.cycles_per_token)
             .map(|(clock, cycles)| clock / cycles);
@@ -58,10 +61,13 @@ impl Bench<'_> {
             } else {
                 Evidence::Simulated
             },
-            detail: self.request.clock_mhz.map_or_else(
-                || "no clock was given".into(),
-                |mhz| format!("at {mhz} MHz, as given"),
-            ),
+            detail: match (given, clock) {
+                (_, None) => "no clock was given".into(),
+                (Some(_), Some(clock)) => format!("at {} MHz, as given", clock / 1e6),
+                (None, Some(clock)) => {
+                    format!("at {} MHz, the clock of the board's top", clock / 1e6)
+                }
+            },
             ..figures(runs, energy)
         }
     }

@@ -5,12 +5,10 @@ use super::local::{Breakage, LocalLine};
 use super::{list, Client, SerialError};
 use crate::flash::ULX3S_PART;
 use annulus_contract::link::uart::{Stream, Uart, BAUD};
+use annulus_contract::shape::ULX3S;
 use serialport::SerialPort;
 use std::io;
 use std::time::Duration;
-
-/// The board's name.
-pub const ULX3S: &str = "ulx3s";
 
 /// After so long without a byte no answer comes any more. A USB UART hands out what it has after
 /// 16 ms at the latest; a simulated core on a busy machine takes longer.
