@@ -130,9 +130,10 @@ pub struct DevicesArgs {
 /// Options of `flash`.
 #[derive(Args)]
 #[command(after_help = "\
-A bitstream is looked into first: one for another part is refused. Afterwards the board says which
-core it has found in it. With --store it stays in the board's flash, and so do an image and how it is
-to write: a board that has all of it writes text when it is switched on, without a host.
+New firmware is waited for until it answers and says its version. A bitstream is looked into first:
+one for another part is refused. Afterwards the board says which core it has found in it. With --store
+it stays in the board's flash, and so do an image and how it is to write: a board that has all of it
+writes text when it is switched on, without a host.
 
 Examples:
   annulus flash --firmware annulus-pico-ice.uf2          to the boot drive that is mounted
@@ -152,6 +153,14 @@ pub struct FlashArgs {
     /// (VENDOR:PRODUCT[:SERIAL])
     #[arg(long, value_name = "PROBE", num_args = 0..=1, default_missing_value = "", requires = "firmware", conflicts_with = "to")]
     pub probe: Option<String>,
+    /// Seconds that the board may take to come back with new firmware; 0 does not look for it
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 20,
+        requires = "firmware"
+    )]
+    pub wait: u64,
     /// Microcontroller that an ELF is for
     #[arg(long, value_name = "NAME", default_value = "rp2040", value_parser = ["rp2040", "rp2350"], requires = "firmware")]
     pub mcu: String,
