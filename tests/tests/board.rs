@@ -13,7 +13,7 @@ use annulus_runtime::models;
 use annulus_runtime::sampling::Sampling;
 use annulus_runtime::serial::{Client, SerialError};
 use annulus_sim::link::{SpiDesign, Timing};
-use annulus_test_board::{Bench, Cable, Flash, Fpga, Gate, Slave, Spi, State, TestBoard};
+use annulus_test_board::{Bench, Cable, Flash, Fpga, Gate, Noise, Slave, Spi, State, TestBoard};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -69,13 +69,23 @@ const SAMPLING: Sampling = Sampling {
 
 /// What a backend writes: 200 tokens at temperature 0.8.
 fn written(backend: &mut dyn Backend, image: &Image) -> Vec<u32> {
+    written_while(backend, image, |_| ())
+}
+
+/// The same, while something happens that hears how many tokens there are.
+fn written_while(backend: &mut dyn Backend, image: &Image, mut at: impl FnMut(usize)) -> Vec<u32> {
     let prompt = prompt_tokens(image, b"").expect("a prompt");
     let text = Text {
         prompt: &prompt,
         passes: 200,
         sampling: SAMPLING,
     };
-    let run = generate(backend, image, &text, |_| ControlFlow::Continue(()));
+    let mut tokens = 0;
+    let run = generate(backend, image, &text, |_| {
+        tokens += 1;
+        at(tokens);
+        ControlFlow::Continue(())
+    });
     run.expect("it writes").tokens
 }
 
@@ -201,41 +211,43 @@ fn a_thousand_runs_on_a_bad_line() {
     );
 }
 
-/// Damage on the way to the core as well: what goes over the wires is checked twice.
+/// Damage on the way to the core as well: what goes over the wires is checked twice. Bytes are flipped,
+/// dropped and doubled, both ways, and what comes after them is out of place.
 struct BadWire<W> {
     wire: W,
-    rng: annulus_model::random::Rng,
-    rate: i32,
+    noise: Noise,
+}
+
+impl<W> BadWire<W> {
+    fn new(wire: W, rate: i32, seed: u64) -> Self {
+        let noise = Noise::new(rate, seed);
+        BadWire { wire, noise }
+    }
+
+    fn damage(&mut self, frame: &mut [u8]) {
+        let mut arrived = self.noise.pass(frame);
+        arrived.resize(frame.len(), 0);
+        frame.copy_from_slice(&arrived);
+    }
 }
 
 impl<W: Wire> Wire for BadWire<W> {
     type Error = W::Error;
 
     fn exchange(&mut self, frame: &mut [u8]) -> Result<(), W::Error> {
-        let mut flip = |frame: &mut [u8]| {
-            for byte in frame {
-                if self.rng.one_in(self.rate) {
-                    *byte ^= 1 << self.rng.within(0, 7);
-                }
-            }
-        };
-        flip(frame);
+        self.damage(frame);
         self.wire.exchange(frame)?;
-        flip(frame);
+        self.damage(frame);
         Ok(())
     }
 }
 
-/// The long form of what follows: 1,000 runs at one byte in 1,000.
+/// The long form of what follows: 1,000 runs at one byte in 1,000, for each of the three kinds.
 #[test]
 fn a_thousand_runs_over_bad_wires() {
     let image = names(&pico_ice());
     let expected = on_cpu(&image);
-    let wire = BadWire {
-        wire: interpreted(pico_ice()),
-        rng: annulus_model::random::Rng::new(17),
-        rate: 1000,
-    };
+    let wire = BadWire::new(interpreted(pico_ice()), 1000, 17);
     let (bench, _) = bench(wire, true);
     let mut board = backend(&bench);
     board.load(&image).expect("it loads");
@@ -249,11 +261,7 @@ fn a_thousand_runs_over_bad_wires() {
 #[test]
 fn bad_wires_to_the_core_cost_retries() {
     let image = names(&pico_ice());
-    let wire = BadWire {
-        wire: interpreted(pico_ice()),
-        rng: annulus_model::random::Rng::new(5),
-        rate: 1000,
-    };
+    let wire = BadWire::new(interpreted(pico_ice()), 1000, 5);
     let (bench, _) = bench(wire, true);
     does_everything(&bench, &image);
     let meters = client(&bench).unwrap().meters().unwrap();
@@ -347,6 +355,60 @@ fn a_slow_host_holds_the_core() {
     let meters = board.client().meters().unwrap();
     assert!(meters.held_micros > 1000, "{meters:?}");
     board.client().order(&Request::Stop).unwrap();
+}
+
+/// The port of a host that reads nothing is full: the board's loop goes round all the same, and what
+/// it could not say is said when there is room.
+#[test]
+fn a_host_that_does_not_read_at_all_stops_no_board_and_loses_nothing() {
+    let image = names(&pico_ice());
+    let (bench, state) = bench(interpreted(pico_ice()), true);
+    let mut board = backend(&bench);
+    board.load(&image).unwrap();
+    let mut waited = false;
+    let tokens = written_while(&mut board, &image, |tokens| {
+        if tokens < 20 || std::mem::replace(&mut waited, true) {
+            return;
+        }
+        let mut bench = bench.borrow_mut();
+        let room = std::mem::take(&mut bench.room);
+        let fed = state.lock().unwrap().fed;
+        (0..20_000).for_each(|_| bench.turn());
+        assert_eq!(state.lock().unwrap().fed - fed, 20_000);
+        bench.room = room;
+    });
+    assert!(waited);
+    assert_eq!(tokens, on_cpu(&image));
+}
+
+#[test]
+fn of_two_hosts_the_later_has_the_board_and_the_earlier_is_told() {
+    let image = names(&pico_ice());
+    let (bench, _) = bench(interpreted(pico_ice()), true);
+    let mut first = backend(&bench);
+    first.load(&image).unwrap();
+    let mut second = None;
+    let mut heard = Vec::new();
+    let run = first.run(0, 100_000, &mut |token| {
+        heard.push(token);
+        if heard.len() == 10 {
+            second = Some(backend(&bench));
+        }
+        ControlFlow::Continue(())
+    });
+    let told = |error: BackendError| {
+        let error = error.to_string();
+        assert!(error.contains("another program has taken over"), "{error}");
+    };
+    told(run.unwrap_err());
+    let mut second = second.expect("the board answers");
+    second.load(&image).unwrap();
+    assert_eq!(written(&mut second, &image), on_cpu(&image));
+    told(first.step(0).unwrap_err());
+    // Whoever greets it again has it back.
+    first.client().greet().unwrap();
+    assert_eq!(written(&mut first, &image), on_cpu(&image));
+    told(second.reset().unwrap_err());
 }
 
 // ---- what a board refuses ----------------------------------------------------

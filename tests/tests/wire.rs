@@ -10,9 +10,14 @@ use annulus_contract::wire::{
 };
 use annulus_model::interpret::Interpreter;
 use annulus_model::random::Rng;
+use annulus_runtime::models;
 use annulus_runtime::serial::{Client, Line, SerialError};
+use annulus_runtime::Rotation;
 use annulus_test_board::{Bench, Cable, Fpga, Gate, Slave, TestBoard};
+use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A request with anything in it, as long as the protocol can say it.
@@ -108,40 +113,75 @@ fn shout(rng: &mut Rng, session: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(frame);
 }
 
-fn bench() -> Bench<TestBoard, Gate<Slave>> {
-    let core = of_board("pico-ice").expect("a board");
+fn slave() -> Slave {
+    Slave::new(Interpreter::new(of_board("pico-ice").expect("a board")))
+}
+
+fn bench(wire: Slave) -> Bench<TestBoard, Gate<Slave>> {
     let fpga = Fpga::new(true);
-    let wire = Slave::new(Interpreter::new(core));
     Bench::new(TestBoard::new(fpga.clone()), Gate { wire, fpga })
 }
 
-/// Shouts at a board, then speaks to it.
-fn board_listens_again(shouts: usize, seed: u64) {
+/// Shouts between which a board is brought back to where shouts lead somewhere.
+const ROUND: usize = 500;
+
+/// Shouts at a board whose core has an image, then speaks to it; and again. Returns the kinds of what
+/// it has answered.
+fn board_listens_again(shouts: usize, seed: u64) -> BTreeSet<String> {
+    let core = of_board("pico-ice").expect("a board");
+    let model = models::open(Path::new("names"), None, Rotation::Hadamard).expect("it is shipped");
+    let image = model.image(&core, None, None).expect("it fits");
+    let vocab = image.config.vocab as u32;
+    let image = image.to_bytes();
     let mut rng = Rng::new(seed);
-    let bench = bench().shared();
-    for round in 0..shouts / 200 {
-        {
-            let mut bench = bench.borrow_mut();
-            let mut hello = [0; MAX_FRAME];
-            let length = encode(Side::Host, Head::new(7, 100), &Request::Hello, &mut hello);
-            bench.to_board.extend(&hello[..length.expect("it fits")]);
-            for _ in 0..200 {
-                let mut bytes = vec![];
-                shout(&mut rng, 7, &mut bytes);
-                bench.to_board.extend(bytes);
-                while !bench.to_board.is_empty() {
-                    bench.turn();
-                }
-                bench.to_host.clear();
+    let mut kinds = BTreeSet::new();
+    let slave = slave();
+    let fence = slave.fence.clone();
+    let bench = bench(slave).shared();
+    for round in 0..shouts / ROUND {
+        fence.store(0, Ordering::Relaxed);
+        // Somebody may have begun to configure the FPGA, or to replace the image.
+        let prepared = Client::new(Cable(bench.clone()), "the bench").and_then(|mut client| {
+            client.order(&Request::Reset).or_else(fpga_is_empty)?;
+            if client.greet()?.core.is_err() {
+                client.upload(Object::Bitstream, Place::Live, b"any", |_| ())?;
             }
+            client.upload(Object::Image, Place::Live, &image, |_| ())?;
+            client.order(&Request::SelfTest)
+        });
+        prepared.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        fence.store(vocab, Ordering::Relaxed);
+        let mut bench = bench.borrow_mut();
+        let mut hello = [0; MAX_FRAME];
+        let length = encode(Side::Host, Head::new(7, 100), &Request::Hello, &mut hello);
+        bench.to_board.extend(&hello[..length.expect("it fits")]);
+        for _ in 0..ROUND {
+            let mut bytes = vec![];
+            shout(&mut rng, 7, &mut bytes);
+            bench.to_board.extend(bytes);
+            while !bench.to_board.is_empty() {
+                bench.turn();
+            }
+            kinds.extend(answers(bench.to_host.drain(..)));
         }
-        let mut client = Client::new(Cable(bench.clone()), "the bench")
-            .unwrap_or_else(|error| panic!("round {round}: {error}"));
-        client
-            .order(&Request::Reset)
-            .or_else(fpga_is_empty)
-            .expect("it is empty");
     }
+    kinds
+}
+
+/// What a board has said, by kinds.
+fn answers(said: impl Iterator<Item = u8>) -> Vec<String> {
+    let mut receiver = Receiver::new();
+    let mut kinds = Vec::new();
+    for byte in said {
+        if let Some(frame) = receiver.push(byte) {
+            let (_, answer) = decode::<Answer>(Side::Board, frame).expect("a board sends frames");
+            kinds.push(match answer {
+                Answer::Fault(fault) => name(&fault),
+                answer => name(&answer),
+            });
+        }
+    }
+    kinds
 }
 
 /// Somebody may have begun to configure the FPGA.
@@ -155,9 +195,34 @@ fn fpga_is_empty(error: SerialError) -> Result<(), SerialError> {
     }
 }
 
+/// Whether shouting has gone through all that a board does, and not only to its door.
+fn went_everywhere(kinds: &BTreeSet<String>) {
+    for kind in [
+        "Hello",
+        "Working",
+        "Done",
+        "Have",
+        "Words",
+        "Tokens",
+        "Meters",
+        "NoUpload",
+        "NoRun",
+        "NotConfigured",
+        "NotLoaded",
+        "NoStorage",
+        "Request",
+        "Session",
+        "Token",
+        "Version",
+        "Incomplete",
+    ] {
+        assert!(kinds.contains(kind), "no {kind} in {kinds:?}");
+    }
+}
+
 #[test]
 fn a_board_that_was_shouted_at_listens() {
-    board_listens_again(20_000, 1);
+    println!("{:?}", board_listens_again(20_000, 1));
 }
 
 /// What a host hears, whatever it asks.
@@ -315,8 +380,14 @@ fn noise_is_no_frame() {
 
 #[test]
 fn ten_million_inputs() {
-    parser_refuses(8_000_000, 5);
-    board_listens_again(2_000_000, 6);
+    parser_refuses(9_000_000, 5);
+    went_everywhere(&board_listens_again(1_000_000, 6));
+}
+
+#[test]
+#[ignore = "minutes"]
+fn ten_million_inputs_to_the_dispatcher() {
+    went_everywhere(&board_listens_again(10_000_000, 7));
 }
 
 /// What is in flash may be anything: neither places nor scripts are read past their end.
@@ -351,7 +422,7 @@ const CORPUS: &str = include_str!("wire.corpus");
 /// What a board that was just switched on and greeted answers to some bytes: by the kinds of its
 /// answers.
 fn came_of(bytes: &[u8]) -> String {
-    let mut bench = bench();
+    let mut bench = bench(slave());
     let mut hello = [0; MAX_FRAME];
     let head = Head::new(7, 100);
     let length = encode(Side::Host, head, &Request::Hello, &mut hello).expect("it fits");
@@ -363,18 +434,7 @@ fn came_of(bytes: &[u8]) -> String {
     for _ in 0..50 {
         bench.turn();
     }
-    let mut receiver = Receiver::new();
-    let mut kinds = Vec::new();
-    for byte in bench.to_host.drain(..) {
-        if let Some(frame) = receiver.push(byte) {
-            let (_, answer) = decode::<Answer>(Side::Board, frame).expect("a board sends frames");
-            kinds.push(match answer {
-                Answer::Fault(fault) => name(&fault),
-                answer => name(&answer),
-            });
-        }
-    }
-    kinds.join(" ")
+    answers(bench.to_host.drain(..)).join(" ")
 }
 
 /// What a value is called, without what it holds.
@@ -409,7 +469,7 @@ fn the_corpus_does_what_it_did() {
 #[ignore = "a search that takes a minute"]
 fn a_larger_corpus() {
     let mut rng = Rng::new(9);
-    let mut known: std::collections::BTreeSet<String> = CORPUS
+    let mut known: BTreeSet<String> = CORPUS
         .lines()
         .filter_map(|line| Some(line.split_once(": ")?.0.to_owned()))
         .collect();

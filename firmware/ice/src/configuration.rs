@@ -40,12 +40,6 @@ pub trait Hardware {
     /// Feeds the watchdog.
     fn feed(&mut self);
 
-    /// Gives the configuration pins to [`Hardware::set`], where they are shared with the link to
-    /// the core; or back to the link.
-    fn configuring(&mut self, on: bool) {
-        let _ = on;
-    }
-
     /// Starts anew.
     fn reboot(&mut self, how: Reboot);
 }
@@ -61,7 +55,6 @@ const WAKING: u32 = 49;
 
 /// Empties the FPGA and makes it listen.
 pub(crate) fn begin(hardware: &mut impl Hardware) {
-    hardware.configuring(true);
     hardware.set(Line::Clock, true);
     hardware.set(Line::Select, false);
     hardware.set(Line::Reset, false);
@@ -92,7 +85,6 @@ pub(crate) fn end(hardware: &mut impl Hardware) -> Result<(), Fault> {
         hardware.configured()
     });
     clocks(hardware, WAKING);
-    hardware.configuring(false);
     if done {
         Ok(())
     } else {

@@ -26,11 +26,6 @@ pub trait Screen {
     fn write(&mut self, text: &[u8], tokens_per_second: u32);
 }
 
-/// No screen.
-impl Screen for () {
-    fn write(&mut self, _: &[u8], _: u32) {}
-}
-
 type Display<I> =
     Ssd1306<I2CInterface<I>, DisplaySize128x64, BufferedGraphicsMode<DisplaySize128x64>>;
 

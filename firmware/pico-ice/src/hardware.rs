@@ -2,18 +2,14 @@
 
 use annulus_contract::shape::{clock, PICO_ICE};
 use annulus_contract::wire::Reboot;
-use annulus_firmware_ice::{Hardware, Line, Oled, Parts, RomFlash, Screen, Text};
-use embedded_hal::digital::{InputPin, OutputPin};
+use annulus_firmware_ice::{hanged, hardware, wires_rest, Oled, Parts, RomFlash, Screen};
 use embedded_hal::spi::MODE_0;
 use embedded_hal_bus::spi::{ExclusiveDevice, NoDelay};
 use rp2040_boot2::BOOT_LOADER_W25Q080;
 use rp2040_hal::clocks::{init_clocks_and_plls, Clock};
 use rp2040_hal::fugit::{ExtU32, HertzU32};
-use rp2040_hal::gpio::bank0::*;
-use rp2040_hal::gpio::{
-    DefaultTypeState, FunctionClock, FunctionSioInput, FunctionSioOutput, FunctionSpi, Pin, PinId,
-    PinState, Pins, PullNone, ValidFunction,
-};
+use rp2040_hal::gpio::bank0::{Gpio4, Gpio5, Gpio6, Gpio7};
+use rp2040_hal::gpio::{FunctionSpi, Pin, Pins, PullNone};
 use rp2040_hal::pac;
 use rp2040_hal::rom_data;
 use rp2040_hal::spi::{Enabled, Spi};
@@ -31,12 +27,9 @@ const FPGA_CLOCK: HertzU32 = HertzU32::Hz(clock::PICO_ICE);
 const LINK_CLOCK: HertzU32 = HertzU32::MHz(7);
 /// The display's wires.
 const SCREEN_CLOCK: HertzU32 = HertzU32::kHz(400);
-/// How long they take to rise.
-const RISING_MICROS: u64 = 100;
 /// How long a turn of the loop may take.
 const WATCHDOG_MILLIS: u32 = 4_000;
 
-type Output<P> = Pin<P, FunctionSioOutput, PullNone>;
 type SpiPin<P> = Pin<P, FunctionSpi, PullNone>;
 
 /// The port to the core: output, input and clock, and chip select, active low.
@@ -46,32 +39,25 @@ type Link = ExclusiveDevice<
     NoDelay,
 >;
 
-/// The pins and peripherals that are not the link to the core or the host.
-pub struct PicoIce {
-    timer: Timer,
-    watchdog: Watchdog,
-    data: Output<Gpio8>,
-    select: Output<Gpio9>,
-    clock: Output<Gpio10>,
-    reset: Output<Gpio27>,
-    done: Pin<Gpio26, FunctionSioInput, PullNone>,
-    green: Output<Gpio12>,
-    red: Output<Gpio13>,
-    blue: Output<Gpio15>,
-    /// Keeps the FPGA's clock running.
-    _fpga_clock: Pin<Gpio24, FunctionClock, PullNone>,
+hardware! {
+    /// The pins and peripherals that are not the link to the core or the host.
+    PicoIce is PICO_ICE, by rp2040_hal, with Timer;
+    configured through Gpio27, Gpio9, Gpio10, Gpio8, Gpio26;
+    lit by Gpio13, Gpio12, Gpio15;
+    clocked by Gpio24;
+    rebooted by reboot;
+}
+
+fn reboot(how: Reboot) {
+    match how {
+        Reboot::Firmware => rp2040_hal::reset(),
+        Reboot::BootLoader => rom_data::reset_to_usb_boot(0, 0),
+    }
 }
 
 /// Starts clocks, pins, the link and the USB.
 pub fn parts(mut pac: pac::Peripherals) -> Parts<PicoIce, impl Screen, Link, UsbBus> {
-    let hanged = pac
-        .WATCHDOG
-        .reason()
-        .read()
-        .timer()
-        .bit_is_set()
-        .then(|| Text::try_from("the watchdog ended a turn of the loop that took too long"))
-        .and_then(Result::ok);
+    let hanged = hanged(pac.WATCHDOG.reason().read().timer().bit_is_set());
     let mut watchdog = Watchdog::new(pac.WATCHDOG);
     let Ok(mut clocks) = init_clocks_and_plls(
         CRYSTAL.to_Hz(),
@@ -115,7 +101,8 @@ pub fn parts(mut pac: pac::Peripherals) -> Parts<PicoIce, impl Screen, Link, Usb
         pins.gpio0.into_pull_up_input(),
         pins.gpio1.into_pull_up_input(),
     );
-    let screen = Oled::new(wires_rest(&timer, sda.as_input(), scl.as_input()).then(|| {
+    let micros = || timer.get_counter().ticks();
+    let screen = Oled::new(wires_rest(micros, sda.as_input(), scl.as_input()).then(|| {
         I2C::i2c0(
             pac.I2C0,
             sda.reconfigure(),
@@ -155,14 +142,6 @@ pub fn parts(mut pac: pac::Peripherals) -> Parts<PicoIce, impl Screen, Link, Usb
     }
 }
 
-/// Whether both wires of the display are high once they have been pulled up. The port would wait for
-/// ever for wires that something holds low.
-fn wires_rest(timer: &Timer, mut sda: impl InputPin, mut scl: impl InputPin) -> bool {
-    let start = timer.get_counter();
-    while (timer.get_counter() - start).to_micros() < RISING_MICROS {}
-    matches!((sda.is_high(), scl.is_high()), (Ok(true), Ok(true)))
-}
-
 /// The boot ROM's way to write flash.
 fn rom_flash() -> RomFlash {
     RomFlash {
@@ -185,54 +164,5 @@ fn second_stage() -> unsafe extern "C" fn() {
         let stage = (&raw mut STAGE).cast::<u8>();
         stage.copy_from_nonoverlapping(BOOT_LOADER_W25Q080.as_ptr(), 256);
         core::mem::transmute::<*mut u8, unsafe extern "C" fn()>(stage.add(1))
-    }
-}
-
-/// An output that begins high.
-fn high<P>(
-    pin: Pin<P, <P as DefaultTypeState>::Function, <P as DefaultTypeState>::PullType>,
-) -> Output<P>
-where
-    P: PinId + DefaultTypeState + ValidFunction<FunctionSioOutput>,
-{
-    pin.into_pull_type()
-        .into_push_pull_output_in_state(PinState::High)
-}
-
-impl Hardware for PicoIce {
-    const NAME: &'static str = PICO_ICE;
-
-    #[inline]
-    fn set(&mut self, line: Line, high: bool) {
-        let state = PinState::from(high);
-        let Ok(()) = match line {
-            Line::Reset => self.reset.set_state(state),
-            Line::Select => self.select.set_state(state),
-            Line::Clock => self.clock.set_state(state),
-            Line::Data => self.data.set_state(state),
-            Line::Red => self.red.set_state(state),
-            Line::Green => self.green.set_state(state),
-            Line::Blue => self.blue.set_state(state),
-        };
-    }
-
-    fn configured(&mut self) -> bool {
-        let Ok(high) = self.done.is_high();
-        high
-    }
-
-    fn micros(&mut self) -> u64 {
-        self.timer.get_counter().ticks()
-    }
-
-    fn feed(&mut self) {
-        self.watchdog.feed();
-    }
-
-    fn reboot(&mut self, how: Reboot) {
-        match how {
-            Reboot::Firmware => rp2040_hal::reset(),
-            Reboot::BootLoader => rp2040_hal::rom_data::reset_to_usb_boot(0, 0),
-        }
     }
 }

@@ -1,110 +1,60 @@
 //! The RP2350's pins and peripherals, as they are wired on the pico2-ice.
 //!
-//! The FPGA's configuration port and the link to the core are the same wires here: GP4 is data to the
-//! port and, once the FPGA is configured, data from the core. So those pins belong to the SPI
-//! port, and are taken from it while a bitstream is sent.
+//! The FPGA's pins are those of the pico-ice, so that the same bitstream does for both boards, but they
+//! lead elsewhere: no SPI port of the RP2350 reaches the four that are the link to the core.
 
 use annulus_contract::wire::Reboot;
-use annulus_firmware_ice::{Hardware, Line, Parts, RomFlash, Text};
-use core::convert::Infallible;
-use embedded_hal::digital::{ErrorType, InputPin, OutputPin};
-use embedded_hal::spi::MODE_0;
-use embedded_hal_bus::spi::{ExclusiveDevice, NoDelay};
+use annulus_firmware_ice::{hanged, hardware, wires_rest, BitBang, Oled, Parts, RomFlash, Screen};
+use embedded_hal::spi::SpiDevice;
 use rp235x_hal::clocks::{init_clocks_and_plls, Clock};
 use rp235x_hal::fugit::{ExtU32, HertzU32};
-use rp235x_hal::gpio::bank0::*;
-use rp235x_hal::gpio::{
-    DefaultTypeState, FunctionClock, FunctionSioInput, FunctionSioOutput, FunctionSpi, Pin, PinId,
-    PinState, Pins, PullNone, ValidFunction,
-};
+use rp235x_hal::gpio::{FunctionSioInput, Pin, PinState, Pins, PullNone};
 use rp235x_hal::pac;
-use rp235x_hal::reboot::{reboot, RebootArch, RebootKind};
+use rp235x_hal::reboot::{RebootArch, RebootKind};
 use rp235x_hal::rom_data;
-use rp235x_hal::spi::{Enabled, Spi};
 use rp235x_hal::timer::CopyableTimer0;
 use rp235x_hal::usb::UsbBus;
-use rp235x_hal::{Sio, Timer, Watchdog};
+use rp235x_hal::{Sio, Timer, Watchdog, I2C};
 use usb_device::bus::UsbBusAllocator;
 
 /// The crystal.
 const CRYSTAL: HertzU32 = HertzU32::MHz(12);
-/// The FPGA's clock: a fifth of the system's 150 MHz.
+/// The FPGA's clock: a fifth of the system's 150 MHz, and less than what the bitstream is routed for.
 const FPGA_CLOCK: HertzU32 = HertzU32::MHz(30);
-/// The link to the core: less than a quarter of that. The port rounds down to what its divider can do.
-const LINK_CLOCK: HertzU32 = HertzU32::MHz(7);
+/// Half a period of the link's clock, in periods of the system's. The core samples it with its own clock
+/// and needs four periods of that, which is 20 of these, and its answer is three of them and the wires
+/// behind: 24 leave the answer 48 ns.
+const HALF_PERIOD: u32 = 12;
+/// The display's wires.
+const SCREEN_CLOCK: HertzU32 = HertzU32::kHz(400);
 /// How long a turn of the loop may take.
 const WATCHDOG_MILLIS: u32 = 4_000;
 
-/// Pins of the wires that configuration port and link share.
-const DATA: u32 = 4;
-const SELECT: u32 = 5;
-const CLOCK: u32 = 6;
-
-type Output<P> = Pin<P, FunctionSioOutput, PullNone>;
-type SpiPin<P> = Pin<P, FunctionSpi, PullNone>;
-
-/// The port to the core: output, input and clock, and chip select, active low.
-type Link = ExclusiveDevice<
-    Spi<Enabled, pac::SPI0, (SpiPin<Gpio7>, SpiPin<Gpio4>, SpiPin<Gpio6>), 8>,
-    Select,
-    NoDelay,
->;
-
-/// The pins and peripherals that are not the link to the core or the host.
-pub struct Pico2Ice {
-    timer: Timer<CopyableTimer0>,
-    watchdog: Watchdog,
-    reset: Output<Gpio31>,
-    done: Pin<Gpio40, FunctionSioInput, PullNone>,
-    green: Output<Gpio0>,
-    red: Output<Gpio1>,
-    blue: Output<Gpio9>,
-    /// The select pin, which is driven as [`Select`].
-    _select: Output<Gpio5>,
-    /// Keeps the FPGA's clock running.
-    _fpga_clock: Pin<Gpio21, FunctionClock, PullNone>,
+hardware! {
+    /// The pins and peripherals that are not the link to the core or the host.
+    Pico2Ice is "pico2-ice", by rp235x_hal, with Timer<CopyableTimer0>;
+    configured through Gpio31, Gpio5, Gpio6, Gpio4, Gpio40;
+    lit by Gpio1, Gpio0, Gpio9;
+    clocked by Gpio21;
+    rebooted by reboot;
 }
 
-/// Drives a shared pin, which cannot fail.
-fn drive(pin: u32, high: bool) -> Result<(), Infallible> {
-    // Safety: these registers change the bits that are one in what is written, at once, and
-    // nobody else drives these pins.
-    let sio = unsafe { &*pac::SIO::PTR };
-    if high {
-        sio.gpio_out_set().write(|w| unsafe { w.bits(1 << pin) });
-    } else {
-        sio.gpio_out_clr().write(|w| unsafe { w.bits(1 << pin) });
-    }
-    Ok(())
-}
-
-/// Chip select of the link, which is that of the configuration port too.
-pub struct Select;
-
-impl ErrorType for Select {
-    type Error = Infallible;
-}
-
-impl OutputPin for Select {
-    fn set_low(&mut self) -> Result<(), Infallible> {
-        drive(SELECT, false)
-    }
-
-    fn set_high(&mut self) -> Result<(), Infallible> {
-        drive(SELECT, true)
+fn reboot(how: Reboot) {
+    match how {
+        Reboot::Firmware => rp235x_hal::reset(),
+        Reboot::BootLoader => rp235x_hal::reboot::reboot(
+            RebootKind::BootSel {
+                picoboot_disabled: false,
+                msd_disabled: false,
+            },
+            RebootArch::Normal,
+        ),
     }
 }
 
 /// Starts clocks, pins, the link and the USB.
-pub fn parts(mut pac: pac::Peripherals) -> Parts<Pico2Ice, (), Link, UsbBus> {
-    let hanged = pac
-        .WATCHDOG
-        .reason()
-        .read()
-        .timer()
-        .bit_is_set()
-        .then(|| Text::try_from("the watchdog ended a turn of the loop that took too long"))
-        .and_then(Result::ok);
+pub fn parts(mut pac: pac::Peripherals) -> Parts<Pico2Ice, impl Screen, impl SpiDevice, UsbBus> {
+    let hanged = hanged(pac.WATCHDOG.reason().read().timer().bit_is_set());
     let mut watchdog = Watchdog::new(pac.WATCHDOG);
     let Ok(mut clocks) = init_clocks_and_plls(
         CRYSTAL.to_Hz(),
@@ -132,18 +82,29 @@ pub fn parts(mut pac: pac::Peripherals) -> Parts<Pico2Ice, (), Link, UsbBus> {
         &mut pac.RESETS,
     );
 
-    let wires = (
-        pins.gpio7.reconfigure(),
-        pins.gpio4.reconfigure(),
-        pins.gpio6.reconfigure(),
+    let input: Pin<_, FunctionSioInput, PullNone> = pins.gpio24.reconfigure();
+    let link = BitBang {
+        select: high(pins.gpio25),
+        clock: pins.gpio22.into_push_pull_output_in_state(PinState::Low),
+        output: high(pins.gpio27),
+        input,
+        pause: || cortex_m::asm::delay(HALF_PERIOD),
+    };
+    let (sda, scl) = (
+        pins.gpio2.into_pull_up_input(),
+        pins.gpio3.into_pull_up_input(),
     );
-    let spi = Spi::<_, _, _, 8>::new(pac.SPI0, wires).init(
-        &mut pac.RESETS,
-        clocks.peripheral_clock.freq(),
-        LINK_CLOCK,
-        MODE_0,
-    );
-    let Ok(link) = ExclusiveDevice::new_no_delay(spi, Select);
+    let micros = || timer.get_counter().ticks();
+    let screen = Oled::new(wires_rest(micros, sda.as_input(), scl.as_input()).then(|| {
+        I2C::i2c1(
+            pac.I2C1,
+            sda.reconfigure(),
+            scl.reconfigure(),
+            SCREEN_CLOCK,
+            &mut pac.RESETS,
+            clocks.system_clock.freq(),
+        )
+    }));
     let usb = UsbBusAllocator::new(UsbBus::new(
         pac.USB,
         pac.USB_DPRAM,
@@ -156,16 +117,18 @@ pub fn parts(mut pac: pac::Peripherals) -> Parts<Pico2Ice, (), Link, UsbBus> {
         hardware: Pico2Ice {
             timer,
             watchdog,
+            data: high(pins.gpio4),
+            select: high(pins.gpio5),
+            clock: high(pins.gpio6),
             reset: high(pins.gpio31),
             done: pins.gpio40.reconfigure(),
             green: high(pins.gpio0),
             red: high(pins.gpio1),
             blue: high(pins.gpio9),
-            _select: high(pins.gpio5),
             _fpga_clock: pins.gpio21.reconfigure(),
         },
         flash: rom_flash(),
-        screen: (),
+        screen,
         link,
         usb,
         hanged,
@@ -181,76 +144,5 @@ fn rom_flash() -> RomFlash {
         program: rom_data::flash_range_program::ptr(),
         flush_cache: rom_data::flash_flush_cache::ptr(),
         enter_xip: rom_data::flash_enter_cmd_xip::ptr(),
-    }
-}
-
-/// An output that begins high.
-fn high<P>(
-    pin: Pin<P, <P as DefaultTypeState>::Function, <P as DefaultTypeState>::PullType>,
-) -> Output<P>
-where
-    P: PinId + DefaultTypeState + ValidFunction<FunctionSioOutput>,
-{
-    pin.into_pull_type()
-        .into_push_pull_output_in_state(PinState::High)
-}
-
-impl Hardware for Pico2Ice {
-    const NAME: &'static str = "pico2-ice";
-
-    #[inline]
-    fn set(&mut self, line: Line, high: bool) {
-        let state = PinState::from(high);
-        let Ok(()) = match line {
-            Line::Reset => self.reset.set_state(state),
-            Line::Select => drive(SELECT, high),
-            Line::Clock => drive(CLOCK, high),
-            Line::Data => drive(DATA, high),
-            Line::Red => self.red.set_state(state),
-            Line::Green => self.green.set_state(state),
-            Line::Blue => self.blue.set_state(state),
-        };
-    }
-
-    fn configured(&mut self) -> bool {
-        let Ok(high) = self.done.is_high();
-        high
-    }
-
-    fn micros(&mut self) -> u64 {
-        self.timer.get_counter().ticks()
-    }
-
-    fn feed(&mut self) {
-        self.watchdog.feed();
-    }
-
-    fn configuring(&mut self, on: bool) {
-        for pin in [DATA, CLOCK] {
-            let Ok(()) = drive(pin, true);
-            // Safety: the pins belong to the link, which rests while a bitstream is sent.
-            let (bank, sio) = unsafe { (&*pac::IO_BANK0::PTR, &*pac::SIO::PTR) };
-            sio.gpio_oe_set().write(|w| unsafe { w.bits(1 << pin) });
-            bank.gpio(pin as usize).gpio_ctrl().modify(|_, w| {
-                if on {
-                    w.funcsel().sio()
-                } else {
-                    w.funcsel().spi()
-                }
-            });
-        }
-    }
-
-    fn reboot(&mut self, how: Reboot) {
-        match how {
-            Reboot::Firmware => rp235x_hal::reset(),
-            Reboot::BootLoader => reboot(
-                RebootKind::BootSel {
-                    picoboot_disabled: false,
-                    msd_disabled: false,
-                },
-                RebootArch::Normal,
-            ),
-        }
     }
 }

@@ -3,6 +3,7 @@
 pub use annulus_runtime::number::grouped;
 
 use annulus_runtime::backend::BackendError;
+use annulus_runtime::flash::FlashError;
 use annulus_runtime::generate::GenerateError;
 use annulus_runtime::serial::SerialError;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -51,7 +52,12 @@ impl Failure {
         }
         let serial = match backend {
             Some(BackendError::Serial(error)) => Some(error),
-            _ => error.downcast_ref(),
+            _ => match error.downcast_ref() {
+                Some(FlashError::Serial(error) | FlashError::NotBack { why: error, .. }) => {
+                    Some(error)
+                }
+                _ => error.downcast_ref(),
+            },
         };
         match serial {
             // EX_NOPERM, EX_UNAVAILABLE, EX_IOERR, EX_PROTOCOL

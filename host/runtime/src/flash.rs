@@ -3,12 +3,18 @@
 pub mod bitstream;
 pub mod drive;
 pub mod elf;
+pub mod provision;
 pub mod uf2;
 
 #[cfg(feature = "probe")]
 pub use annulus_probe as probe;
 
+use crate::models::OpenError;
+use crate::script::ScriptError;
+use crate::serial::SerialError;
 use annulus_contract::shape::ULX3S;
+use annulus_contract::wire::Fault;
+use annulus_model::compile::CompileError;
 use bitstream::{Bitstream, BitstreamError};
 use std::ffi::OsStr;
 use std::io;
@@ -58,6 +64,47 @@ pub enum FlashError {
     /// A folder that is not a microcontroller's.
     #[error("{} is not the boot drive of a microcontroller: it has no INFO_UF2.TXT", .0.display())]
     NotADrive(PathBuf),
+    /// Firmware was written, and no board has come back with it.
+    #[error("the firmware is written, but in {seconds} s no board has come back with it ({why}): unplug it and plug it in again; --wait 0 does not look for it")]
+    NotBack {
+        /// How long it was waited.
+        seconds: u64,
+        /// Why there is none.
+        why: SerialError,
+    },
+    /// The board does not answer, or refuses.
+    #[error(transparent)]
+    Serial(#[from] SerialError),
+    /// Another board than the one that was meant.
+    #[error("the board on {port} is a {found}, not a {expected}")]
+    OtherBoard {
+        /// Its port.
+        port: String,
+        /// What it is.
+        found: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// A bitstream without a core of ours.
+    #[error("the FPGA took {}, but {fault}", path.display())]
+    NoCore {
+        /// The bitstream.
+        path: PathBuf,
+        /// Why no core answers.
+        fault: Fault,
+    },
+    /// There is no core for a model.
+    #[error("{0}")]
+    Core(Fault),
+    /// The model cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The model does not fit.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The board could not follow the script.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
     /// The programmer is missing.
     #[error("openFPGALoader is not installed: `sudo apt-get install openfpgaloader`, or see https://trabucayre.github.io/openFPGALoader")]
     NoProgrammer,

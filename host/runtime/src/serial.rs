@@ -1,5 +1,6 @@
 //! Boards on serial ports: which there are, how one is spoken to, and what is done with it.
 
+mod arrival;
 mod bus;
 mod client;
 mod devices;
@@ -10,17 +11,18 @@ mod reply;
 mod uart;
 
 pub use annulus_contract::shape::ULX3S;
+pub use arrival::await_board;
 pub use bus::WireBus;
 pub use client::Client;
-pub use devices::{board, devices, list, Device};
+pub use devices::{board, boards, devices, list, Device};
 pub use line::{open, Line, PortLine};
 pub use local::{Breakage, LocalLine};
 pub use reply::{Greeting, Reply};
 pub use uart::{ulx3s, ulx3s_line, PortStream, UartLine};
 
-pub use annulus_contract::wire::{Object, Place, Reboot, Request};
+pub use annulus_contract::wire::{Object, Place, Reboot, Request, VERSION};
 
-use annulus_contract::wire::{Fault, VERSION};
+use annulus_contract::wire::Fault;
 use std::io;
 
 /// Why a board cannot be spoken to, or does not do what it was asked for.

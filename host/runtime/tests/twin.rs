@@ -22,6 +22,7 @@ const RED: [bool; 3] = [true, false, false];
 const YELLOW: [bool; 3] = [true, true, false];
 const GREEN: [bool; 3] = [false, true, false];
 const MAGENTA: [bool; 3] = [true, false, true];
+const WHITE: [bool; 3] = [true, true, true];
 
 /// A board that is switched on; `None`, and it is said loudly, where a tool is missing.
 fn switched_on() -> Option<Twin> {
@@ -315,69 +316,117 @@ fn bad_wires_cost_time_and_no_token() {
     assert!(meters.link_repeated > 0, "{meters:?}");
 }
 
+// ---- what goes away in the middle ---------------------------------------------
+
+/// A board that is ready to run the image.
+fn ready(twin: &Twin, image: &Image) -> Board<impl Line> {
+    let mut client = session(twin);
+    if client.greeting().core == Err(Fault::NotConfigured) {
+        configure(&mut client);
+    }
+    let mut board = Board::new(Kind::Twin, client).unwrap();
+    board.load(image).unwrap();
+    board
+}
+
+/// Begins a run that nobody will listen to.
+fn run_for_long(board: &mut Board<impl Line>) {
+    let run = Request::Run {
+        run: 77,
+        token: 0,
+        count: 100_000,
+    };
+    board.client().order(&run).unwrap();
+}
+
 #[test]
-fn hosts_and_plugs_that_go_in_mid_stream_are_come_back_from() {
+fn a_host_that_is_killed_in_a_run_leaves_the_board_to_the_next() {
     let Some(twin) = switched_on() else { return };
     let (image, gumbel) = names();
-    let mut client = session(&twin);
-    configure(&mut client);
-    let mut board = Board::new(Kind::Twin, client).unwrap();
-    board.load(&image).unwrap();
-    let wanted = expected(&image, gumbel, 12);
-
-    // A host that is killed: nobody reads what still comes.
-    let mut heard = 0;
-    board
-        .run(image.special.restart.unwrap(), 100_000, &mut |_| {
-            heard += 1;
-            match heard {
-                5 => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
-        })
-        .unwrap();
-    board
-        .client()
-        .ask(&Request::Run {
-            run: 77,
-            token: 0,
-            count: 100_000,
-        })
-        .unwrap();
+    let mut board = ready(&twin, &image);
+    run_for_long(&mut board);
     drop(board);
+    let mut board = ready(&twin, &image);
+    assert_eq!(
+        tokens(&mut board, &image, gumbel, 12),
+        expected(&image, gumbel, 12)
+    );
+}
 
-    // The next one finds the board in a run, and has it for itself.
-    let mut board = Board::new(Kind::Twin, session(&twin)).unwrap();
-    board.load(&image).unwrap();
-    assert_eq!(tokens(&mut board, &image, gumbel, 12), wanted);
+/// The core waits for a host that has run out of credit, and the lights say so.
+#[test]
+fn a_host_that_reads_nothing_holds_the_core_for_as_long_as_it_likes() {
+    let Some(twin) = switched_on() else { return };
+    let (image, gumbel) = names();
+    let mut board = ready(&twin, &image);
+    run_for_long(&mut board);
+    lights(&twin, WHITE);
+    board.reset().unwrap();
+    lights(&twin, GREEN);
+    assert_eq!(
+        tokens(&mut board, &image, gumbel, 12),
+        expected(&image, gumbel, 12)
+    );
+}
 
-    // The reset button, in a run: the port hangs up.
-    board
-        .client()
-        .ask(&Request::Run {
-            run: 78,
-            token: 0,
-            count: 100_000,
-        })
-        .unwrap();
+#[test]
+fn firmware_that_is_reset_while_the_core_runs_is_come_back_to() {
+    let Some(twin) = switched_on() else { return };
+    let (image, gumbel) = names();
+    let mut board = ready(&twin, &image);
+    run_for_long(&mut board);
     twin.reset().unwrap();
     assert!(matches!(
         board.client().greet(),
         Err(SerialError::Gone { .. })
     ));
     drop(board);
-    let mut board = Board::new(Kind::Twin, session(&twin)).unwrap();
-    board.load(&image).unwrap();
-    assert_eq!(tokens(&mut board, &image, gumbel, 12), wanted);
+    assert!(twin.configured());
+    let mut board = ready(&twin, &image);
+    assert_eq!(
+        tokens(&mut board, &image, gumbel, 12),
+        expected(&image, gumbel, 12)
+    );
+}
 
-    // The plug.
-    twin.replug().unwrap();
+#[test]
+fn a_plug_that_is_pulled_in_the_middle_of_a_generation() {
+    let Some(twin) = switched_on() else { return };
+    let (image, gumbel) = names();
+    let wanted = expected(&image, gumbel, 12);
+    let mut board = ready(&twin, &image);
+    let choice = Choice {
+        gumbel: Some(gumbel),
+        stop: None,
+        restart: image.special.restart,
+    };
+    board.set_choice(choice).unwrap();
+    let mut heard = Vec::new();
+    let ran = board.run(image.special.restart.unwrap(), 100_000, &mut |token| {
+        heard.push(token);
+        if heard.len() == 5 {
+            twin.replug().unwrap();
+        }
+        ControlFlow::Continue(())
+    });
+    assert!(
+        matches!(&ran, Err(BackendError::Serial(SerialError::Gone { .. }))),
+        "{ran:?}"
+    );
+    // What was heard before is good.
+    let both = heard.len().min(wanted.len());
+    assert!(both >= 5 && heard[..both] == wanted[..both], "{heard:?}");
     drop(board);
     assert!(!twin.configured());
-    let mut client = session(&twin);
-    assert_eq!(client.greeting().core, Err(Fault::NotConfigured));
+    let mut board = ready(&twin, &image);
+    assert_eq!(tokens(&mut board, &image, gumbel, 12), wanted);
+}
 
-    // The plug again, in the middle of an upload.
+#[test]
+fn a_plug_that_is_pulled_in_the_middle_of_a_load() {
+    let Some(twin) = switched_on() else { return };
+    let (image, gumbel) = names();
+    let mut client = session(&twin);
     configure(&mut client);
     let bytes = image.to_bytes();
     let mut pulled = false;
@@ -391,11 +440,11 @@ fn hosts_and_plugs_that_go_in_mid_stream_are_come_back_from() {
         "{loaded:?}"
     );
     drop(client);
-    let mut client = session(&twin);
-    configure(&mut client);
-    let mut board = Board::new(Kind::Twin, client).unwrap();
-    board.load(&image).unwrap();
-    assert_eq!(tokens(&mut board, &image, gumbel, 12), wanted);
+    let mut board = ready(&twin, &image);
+    assert_eq!(
+        tokens(&mut board, &image, gumbel, 12),
+        expected(&image, gumbel, 12)
+    );
 }
 
 // ---- without a microcontroller -----------------------------------------------

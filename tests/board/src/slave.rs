@@ -7,7 +7,7 @@ use annulus_contract::link::{
 use annulus_contract::regs::{self, status};
 use annulus_model::interpret::Interpreter;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 /// An interpreted core behind an SPI slave.
@@ -19,6 +19,9 @@ pub struct Slave {
     read: u32,
     /// Tokens that pass during a frame; 0 for a core that hangs.
     pub speed: Arc<AtomicUsize>,
+    /// Unless it is 0: nothing is written that says what the core computes, and no tokens but the first
+    /// so many. An interpreted core is not made for an image of noise.
+    pub fence: Arc<AtomicU32>,
 }
 
 impl Slave {
@@ -29,6 +32,7 @@ impl Slave {
             sequence: 0x77,
             read: 0,
             speed: Arc::new(AtomicUsize::new(1)),
+            fence: Arc::default(),
         }
     }
 
@@ -36,6 +40,7 @@ impl Slave {
         let header = Header::decode(frame.first_chunk::<HEADER_BYTES>()?).ok()?;
         let request = header.request_bytes();
         let flags = self.core.read(regs::STATUS) as u8 & 9;
+        let fence = self.fence.load(Ordering::Relaxed);
         let mut words = vec![0; header.count.into()];
         match header.op {
             Op::MemoryRead => {
@@ -47,7 +52,7 @@ impl Slave {
             Op::MemoryWrite => {
                 decode_payload(frame.get(HEADER_BYTES..request)?, &mut words).ok()?;
                 self.core.write(regs::MEM_ADDRESS, header.argument);
-                for word in words.drain(..) {
+                for word in words.drain(..).filter(|_| fence == 0) {
                     self.core.write(regs::MEM_DATA, word);
                 }
             }
@@ -64,7 +69,7 @@ impl Slave {
                         }
                     }
                     words = vec![self.read];
-                } else if fresh {
+                } else if fresh && passes(fence, header.register, header.argument) {
                     self.core.write(header.register, header.argument);
                 }
             }
@@ -76,6 +81,16 @@ impl Slave {
         let answer = frame.get_mut(request..request + header.answer_bytes())?;
         encode_answer(status, &words, answer);
         Some(())
+    }
+}
+
+/// Whether a register may be written behind a fence.
+fn passes(fence: u32, register: u8, value: u32) -> bool {
+    match register {
+        _ if fence == 0 => true,
+        regs::TOKEN_IN | regs::RESTART => value & 0xffff < fence,
+        regs::CONTROL..=regs::SAMPLES => true,
+        _ => false,
     }
 }
 

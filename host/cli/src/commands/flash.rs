@@ -1,21 +1,20 @@
 //! `annulus flash`.
 
 use crate::args::FlashArgs;
-use crate::output::{self, bytes_bar, grouped, Failure, Outcome};
+use crate::output::{self, bytes_bar, grouped, spinner, Failure, Outcome};
 use annulus_runtime::flash::drive::{self, Firmware};
+use annulus_runtime::flash::provision::{provision, Event, Provision, Standalone};
 use annulus_runtime::flash::uf2::Family;
 use annulus_runtime::flash::{self, FlashError};
-use annulus_runtime::script::script;
 use annulus_runtime::serial::{
-    self, Client, Greeting, Object, Place, PortLine, Reboot, Request, SerialError, ULX3S,
+    self, await_board, Client, Object, Place, PortLine, Reboot, Request, SerialError, ULX3S,
+    VERSION,
 };
-use annulus_runtime::{models, Rotation};
+use annulus_runtime::CoreShape;
+use indicatif::ProgressBar;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// How long a microcontroller may take to come back as a drive.
-const RESTART: Duration = Duration::from_secs(15);
+use std::time::Duration;
 
 pub fn run(args: &FlashArgs) -> Outcome {
     if args.firmware.is_none() && args.bitstream.is_none() && args.model.is_none() && !args.erase {
@@ -54,14 +53,65 @@ fn firmware(args: &FlashArgs, path: &Path) -> Outcome {
     };
     let firmware = drive::firmware(path, family).map_err(Failure::new)?;
     if let Some(probe) = &args.probe {
-        return through_probe(&firmware, probe);
+        through_probe(&firmware, probe)?;
+        return look_at_board(args, &[]);
     }
     let to = match &args.to {
         Some(to) => to.clone(),
         None => boot_drive(args)?,
     };
+    let others = serial::boards();
     let written = drive::write(&firmware, &to).map_err(Failure::new)?;
-    report(&firmware, &written)
+    report(&firmware, &written)?;
+    if to.is_file() {
+        return Ok(());
+    }
+    look_at_board(args, &others)
+}
+
+/// Waits for the board whose microcontroller has just been programmed, and says what answers.
+/// `others` are the ports of boards that it is not.
+fn look_at_board(args: &FlashArgs, others: &[String]) -> Outcome {
+    if args.wait == 0 {
+        return Ok(());
+    }
+    output::say(&"the board starts with its new firmware");
+    let spinner = spinner();
+    let patience = Duration::from_secs(args.wait);
+    let port = args.port.port.as_deref();
+    let client = await_board(port, others, patience, |waited| {
+        spinner.set_message(format!(
+            "waiting for the board, {} of {} s",
+            waited.as_secs(),
+            args.wait
+        ));
+        spinner.tick();
+    });
+    spinner.finish_and_clear();
+    let client = client.map_err(|why| match why {
+        why @ SerialError::Version { .. } => Failure::new(why),
+        why => Failure::new(FlashError::NotBack {
+            seconds: args.wait,
+            why,
+        }),
+    })?;
+    let greeting = client.greeting();
+    let own = env!("CARGO_PKG_VERSION");
+    let same = if greeting.firmware == own {
+        String::new()
+    } else {
+        format!(" (this program's own is {own})")
+    };
+    output::write(&format!(
+        "{} on {}: firmware {}{same} answers, version {VERSION} of the protocol\n",
+        greeting.board,
+        client.port(),
+        greeting.firmware,
+    ))?;
+    if let Some(died) = &greeting.died {
+        output::say(&format_args!("its firmware has died before: {died}"));
+    }
+    Ok(())
 }
 
 /// Firmware through a debug probe; an empty name is the only one that is plugged in.
@@ -118,15 +168,8 @@ fn boot_drive(args: &FlashArgs) -> Result<PathBuf, Failure> {
     board
         .order(&Request::Reboot(Reboot::BootLoader))
         .map_err(Failure::new)?;
-    let asked = Instant::now();
-    loop {
-        match drive::find() {
-            Err(FlashError::NoDrive) if asked.elapsed() < RESTART => {
-                std::thread::sleep(Duration::from_millis(200));
-            }
-            found => return found.map_err(Failure::new),
-        }
-    }
+    drop(board);
+    drive::appears().map_err(Failure::new)
 }
 
 /// The board, if there is one that may be spoken to.
@@ -149,116 +192,102 @@ fn connect(args: &FlashArgs) -> Result<Client<PortLine>, SerialError> {
 /// Bitstream and image over the board's own firmware.
 fn over_the_wire(args: &FlashArgs) -> Outcome {
     let mut client = connect(args).map_err(Failure::new)?;
-    let greeting = client.greeting().clone();
-    if let Some(board) = args
-        .board
-        .as_ref()
-        .filter(|board| **board != greeting.board)
-    {
-        return Err(Failure::Verdict(format!(
-            "the board on {} is a {}, not a {board}",
-            client.port(),
-            greeting.board
-        )));
-    }
-    if let Some(fault) = greeting.stayed {
+    if let Some(fault) = client.greeting().stayed {
         output::say(&format_args!(
             "the board has not begun to write by itself: {fault}"
         ));
     }
-    if args.erase {
-        for object in [Object::Bitstream, Object::Image, Object::Script] {
-            client
-                .order(&Request::Erase(object))
-                .map_err(Failure::new)?;
+    let what = Provision {
+        board: args.board.as_deref(),
+        erase: args.erase,
+        bitstream: args.bitstream.as_deref(),
+        store: args.store,
+        model: args.model.as_ref().map(|model| Standalone {
+            model,
+            window: args.window,
+            prompt: args.stream.prompt.as_encoded_bytes(),
+            sampling: args.stream.sampling(),
+        }),
+    };
+    let whose = format!("{} on {}", client.greeting().board, client.port());
+    let mut bar = None;
+    let mut written = Ok(());
+    let done = provision(&mut client, &what, &mut |event| {
+        if written.is_ok() {
+            written = told(&event, &mut bar, &whose, args.bitstream.as_deref());
         }
-        output::write("the board's flash keeps nothing any more\n")?;
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
     }
-    if let Some(path) = &args.bitstream {
-        let bytes = flash::bitstream_for(path, &greeting.part).map_err(Failure::new)?;
-        upload(&mut client, Object::Bitstream, Place::Live, &bytes)?;
-        let greeting = client.greet().map_err(Failure::new)?.clone();
-        configured(&greeting, client.port(), path)?;
-        if args.store {
-            upload(&mut client, Object::Bitstream, Place::Stored, &bytes)?;
-            output::write("the bitstream is stored and reads back as it was sent\n")?;
+    done.map_err(Failure::new)?;
+    written
+}
+
+/// Says what has been done, an upload by a bar of its own.
+fn told(
+    event: &Event,
+    bar: &mut Option<ProgressBar>,
+    whose: &str,
+    bitstream: Option<&Path>,
+) -> Outcome {
+    let sentence = match event {
+        Event::Upload {
+            object,
+            place,
+            have,
+            all,
+        } => {
+            let bar = bar.get_or_insert_with(bytes_bar);
+            bar.set_message(match (object, place) {
+                (Object::Bitstream, Place::Live) => "configuring",
+                (Object::Image, Place::Live) => "loading",
+                (_, Place::Stored) | (Object::Script, _) => "storing",
+            });
+            bar.set_length(*all as u64);
+            bar.set_position(*have as u64);
+            return Ok(());
         }
+        Event::Erased => "the board's flash keeps nothing any more\n".into(),
+        Event::Configured(core) => configured(whose, bitstream.unwrap_or(Path::new("")), core),
+        Event::BitstreamStored => "the bitstream is stored and reads back as it was sent\n".into(),
+        Event::ModelStored(name) => format!("{name}: passed the self-test, and is stored\n"),
+        Event::NoBitstream => "no bitstream is stored: store one (--bitstream FILE --store) for the board to write by itself\n".into(),
+        Event::Restarted => "the board starts anew and writes by itself, to its display and its serial port\n".into(),
+    };
+    if let Some(bar) = bar.take() {
+        bar.finish_and_clear();
     }
-    if let Some(model) = &args.model {
-        let shape = client.greeting().shape();
-        let shape = shape.map_err(|fault| Failure::Verdict(fault.to_string()))?;
-        let mut opened = models::open(model, None, Rotation::Hadamard).map_err(Failure::new)?;
-        opened.suit(&shape).map_err(Failure::new)?;
-        let image = opened
-            .image(&shape, args.window, None)
-            .map_err(Failure::new)?;
-        let prompt = args.stream.prompt.as_encoded_bytes();
-        let script = script(&image, prompt, &args.stream.sampling()).map_err(Failure::new)?;
-        let bytes = image.to_bytes();
-        upload(&mut client, Object::Image, Place::Live, &bytes)?;
-        client.order(&Request::SelfTest).map_err(Failure::new)?;
-        upload(&mut client, Object::Image, Place::Stored, &bytes)?;
-        upload(&mut client, Object::Script, Place::Stored, &script)?;
-        output::write(&format!(
-            "{}: passed the self-test, and is stored\n",
-            image.name
-        ))?;
-        write_alone(&mut client)?;
-    }
-    Ok(())
+    output::write(&sentence)
 }
 
 /// Says which core a bitstream has brought.
-fn configured(greeting: &Greeting, port: &str, path: &Path) -> Outcome {
-    let shape = greeting.shape().map_err(|fault| {
-        Failure::Verdict(format!("the FPGA took {}, but {fault}", path.display()))
-    })?;
-    output::write(&format!(
-        "{} on {port}: configured with {}, a core of {} lanes and {} KiB answers\n",
-        greeting.board,
+fn configured(whose: &str, path: &Path, core: &CoreShape) -> String {
+    format!(
+        "{whose}: configured with {}, a core of {} lanes and {} KiB answers\n",
         path.display(),
-        shape.lanes(),
-        grouped(shape.memory_bytes() as f64 / 1024.0)
-    ))
+        core.lanes(),
+        grouped(core.memory_bytes() as f64 / 1024.0)
+    )
 }
 
 /// Asks the core of a ULX3S that has just been programmed, if the programmer has given its serial
 /// port back.
 fn look_at_ulx3s(args: &FlashArgs, path: &Path) -> Outcome {
-    match serial::ulx3s(args.port.port.as_deref()) {
-        Ok(client) => configured(client.greeting(), client.port(), path),
-        Err(SerialError::NoUlx3s) => output::write(
+    let client = match serial::ulx3s(args.port.port.as_deref()) {
+        Ok(client) => client,
+        Err(SerialError::NoUlx3s) => return output::write(
             "programmed; no serial port of a ULX3S is there to ask which core answers (`annulus selftest --model names --backend serial --board ulx3s`)\n",
         ),
-        Err(error) => Err(Failure::new(error)),
-    }
-}
-
-/// Starts the board anew, so that it does what it will do whenever it is switched on.
-fn write_alone(client: &mut Client<PortLine>) -> Outcome {
-    let greeting = client.greet().map_err(Failure::new)?;
-    if greeting.stored_bitstream.is_none() {
-        return output::write(
-            "no bitstream is stored: store one (--bitstream FILE --store) for the board to write by itself\n",
-        );
-    }
-    client
-        .order(&Request::Reboot(Reboot::Firmware))
-        .map_err(Failure::new)?;
-    output::write(
-        "the board starts anew and writes by itself, to its display and its serial port\n",
-    )
-}
-
-fn upload(client: &mut Client<PortLine>, object: Object, place: Place, bytes: &[u8]) -> Outcome {
-    let bar = bytes_bar();
-    bar.set_message(match (object, place) {
-        (Object::Bitstream, Place::Live) => "configuring",
-        (Object::Image, Place::Live) => "loading",
-        (_, Place::Stored) | (Object::Script, _) => "storing",
-    });
-    bar.set_length(bytes.len() as u64);
-    let done = client.upload(object, place, bytes, |have| bar.set_position(have as u64));
-    bar.finish_and_clear();
-    done.map_err(Failure::new)
+        Err(error) => return Err(Failure::new(error)),
+    };
+    let greeting = client.greeting();
+    let core = greeting.shape().map_err(|fault| {
+        Failure::new(FlashError::NoCore {
+            path: path.into(),
+            fault,
+        })
+    })?;
+    let whose = format!("{} on {}", greeting.board, client.port());
+    output::write(&configured(&whose, path, &core))
 }

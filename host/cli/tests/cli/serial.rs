@@ -8,8 +8,13 @@ use annulus_sim::twin::blank_bitstream;
 use annulus_test_board::{Fpga, Gate, Plugged, Slave, TestBoard};
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+
+/// The user without rights.
+const NOBODY: u32 = 65534;
 
 /// A board whose core is that of the pico-ice, interpreted.
 fn plugged(configured: bool) -> Plugged {
@@ -124,26 +129,36 @@ fn ports_that_are_no_boards() {
     fails(&annulus(line, chatty.path()), 76, &["no Annulus board"]);
     let echo = Plugged::stranger(<[u8]>::to_vec).expect("a terminal");
     fails(&annulus(line, echo.path()), 76, &["no Annulus board"]);
-    let newer = Plugged::stranger(|heard| {
-        if heard.is_empty() {
-            return vec![];
-        }
-        let head = Head {
-            version: 9,
-            session: 1,
-            sequence: 1,
-        };
-        let mut frame = [0; MAX_FRAME];
-        let length = encode(Side::Board, head, &Answer::Done, &mut frame).expect("it fits");
-        frame[..length].to_vec()
-    });
-    let newer = newer.expect("a terminal");
+    let newer = another_version();
     fails(
         &annulus(line, newer.path()),
         76,
         &["version 9", "version 2", "annulus flash"],
     );
     assert!(started.elapsed() < Duration::from_secs(60), "nothing hangs");
+}
+
+#[test]
+fn a_port_that_is_not_the_users_names_the_group() {
+    let board = plugged(true);
+    let private = fs::Permissions::from_mode(0o000);
+    fs::set_permissions(board.path(), private).expect("it is this test's own");
+    let mut command = command();
+    command.args("selftest --model names --backend serial --port".split(' '));
+    command.arg(board.path());
+    // Nothing is forbidden to root.
+    if fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
+        command.uid(NOBODY).gid(NOBODY);
+        if let Err(why) = command.output() {
+            eprintln!("SKIPPED, nothing was tested: nobody may run {command:?}: {why}");
+            return;
+        }
+    }
+    fails(
+        &ran(&mut command),
+        77,
+        &["no permission", "dialout", "usermod"],
+    );
 }
 
 #[test]
@@ -222,7 +237,8 @@ fn flashing() {
         &["another microcontroller"],
     );
     fs::write(drive.join("INFO_UF2.TXT"), "Board-ID: RPI-RP2\r\n").expect("it is written");
-    ran(command().args(words.split(' '))).ok();
+    let unseen = format!("{words} --wait 0");
+    ran(command().args(unseen.split(' '))).ok();
     assert!(drive.join("annulus.uf2").is_file());
     let words = format!("flash --firmware {other} --to {}", to.display());
     fails(
@@ -230,11 +246,111 @@ fn flashing() {
         1,
         &["is no firmware"],
     );
+}
 
-    // Where its programmer is missing, one sentence says so.
-    let words = format!("flash --bitstream {other} --board ulx3s");
-    let run = ran(command().env("PATH", "/nowhere").args(words.split(' ')));
-    fails(&run, 1, &["openFPGALoader is not installed"]);
+/// A ULX3S is programmed with openFPGALoader: here one that only writes down what it is told.
+#[test]
+fn a_ulx3s_is_flashed_with_its_programmer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bitstream = folder.path().join("ulx3s.bit");
+    fs::write(&bitstream, ecp5()).expect("it is written");
+    let flash = |more: &str| {
+        let mut command = command();
+        command.env("PATH", folder.path());
+        command.args(["flash", "--board", "ulx3s", "--bitstream"]);
+        ran(command.arg(&bitstream).args(more.split_whitespace()))
+    };
+    fails(
+        &flash(""),
+        1,
+        &["openFPGALoader is not installed", "apt-get"],
+    );
+
+    let programmer = folder.path().join("openFPGALoader");
+    let told = folder.path().join("told");
+    let install = |script: String| {
+        fs::write(&programmer, script).expect("it is written");
+        fs::set_permissions(&programmer, fs::Permissions::from_mode(0o755)).expect("it may run");
+    };
+    install(format!("#!/bin/sh\necho \"$@\" > '{}'\n", told.display()));
+    for (more, expected) in [("", "-b ulx3s"), ("--store", "-b ulx3s --write-flash")] {
+        let said = flash(more).ok();
+        assert!(said.contains("no serial port of a ULX3S"), "{said}");
+        let heard = fs::read_to_string(&told).expect("it was called");
+        assert_eq!(heard, format!("{expected} {}\n", bitstream.display()));
+    }
+    install("#!/bin/sh\nexit 3\n".into());
+    fails(&flash(""), 1, &["openFPGALoader failed", "3"]);
+    // What is not for its FPGA does not get as far as that.
+    fs::write(&bitstream, blank_bitstream()).expect("it is written");
+    fails(&flash(""), 1, &["iCE40UP5K", "LFE5U-85F"]);
+    let run = flash("--store --model names");
+    fails(&run, 1, &["a ULX3S keeps no images"]);
+}
+
+/// New firmware is there when it answers: its port comes late, not at all, or with something else.
+#[test]
+fn firmware_is_waited_for_until_its_board_answers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("firmware.elf"), elf()).expect("it is written");
+    fs::write(path("INFO_UF2.TXT"), "Board-ID: RPI-RP2\r\n").expect("it is written");
+    let flash = |port: &str, wait: u32| {
+        let mut command = command();
+        command
+            .args(["flash", "--firmware"])
+            .arg(path("firmware.elf"));
+        command.arg("--to").arg(folder.path());
+        command.args(["--port", port, "--wait", &wait.to_string()]);
+        let run = ran(&mut command);
+        assert!(run.out.contains("for the RP2040"), "{run:?}");
+        assert!(run.err.contains("starts with its new firmware"), "{run:?}");
+        run
+    };
+    let board = plugged(false);
+    let port = path("ttyACM0");
+    let late = std::thread::spawn({
+        let (board, port) = (board.path().to_owned(), port.clone());
+        move || {
+            std::thread::sleep(Duration::from_secs(2));
+            std::os::unix::fs::symlink(board, port).expect("a name for the port");
+        }
+    });
+    let started = Instant::now();
+    let said = flash(port.to_str().expect("a name"), 60).ok();
+    late.join().expect("it is there");
+    assert!(started.elapsed() >= Duration::from_secs(2));
+    let version = env!("CARGO_PKG_VERSION");
+    let sentence = format!("firmware {version} answers, version 2 of the protocol");
+    assert!(said.contains(&sentence), "{said}");
+
+    let started = Instant::now();
+    let none = flash("/dev/no-such-port", 1);
+    let says = [
+        "the firmware is written",
+        "in 1 s",
+        "no serial port",
+        "plug",
+    ];
+    fails(&none, 69, &says);
+    let silent = Plugged::stranger(|_| vec![]).expect("a terminal");
+    fails(
+        &flash(silent.path(), 1),
+        76,
+        &["nothing answers", "--wait 0"],
+    );
+    let older = another_version();
+    fails(&flash(older.path(), 60), 76, &["version 9", "version 2"]);
+    assert!(started.elapsed() < Duration::from_secs(60), "nothing hangs");
+    // What goes to a file is not waited for.
+    let file = path("firmware.uf2");
+    let mut command = command();
+    command
+        .args(["flash", "--firmware"])
+        .arg(path("firmware.elf"));
+    let run = ran(command.arg("--to").arg(&file));
+    assert!(!run.err.contains("new firmware"), "{run:?}");
+    assert!(run.ok().contains("firmware.uf2"));
 }
 
 #[test]
@@ -272,6 +388,24 @@ fn a_board_is_told_what_to_write_without_a_host() {
     );
     let run = annulus("flash --store --erase --model names", board.path());
     assert_eq!(run.status, 2);
+}
+
+/// A board whose firmware speaks version 9 of the protocol.
+fn another_version() -> Plugged {
+    let board = Plugged::stranger(|heard| {
+        if heard.is_empty() {
+            return vec![];
+        }
+        let head = Head {
+            version: 9,
+            session: 1,
+            sequence: 1,
+        };
+        let mut frame = [0; MAX_FRAME];
+        let length = encode(Side::Board, head, &Answer::Done, &mut frame).expect("it fits");
+        frame[..length].to_vec()
+    });
+    board.expect("a terminal")
 }
 
 /// As little of an ECP5-85F's bitstream as there can be.

@@ -5,6 +5,10 @@ use super::{elf, read, FlashError};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a microcontroller may take to come back as a drive.
+const RESTART: Duration = Duration::from_secs(15);
 
 /// The file that every boot drive has.
 const INFO: &str = "INFO_UF2.TXT";
@@ -98,4 +102,20 @@ pub fn find() -> Result<PathBuf, FlashError> {
     drives
         .find(|path| path.join(INFO).is_file())
         .ok_or(FlashError::NoDrive)
+}
+
+/// The boot drive of a microcontroller that has just been told to become one.
+///
+/// # Errors
+/// If it has not, after some seconds.
+pub fn appears() -> Result<PathBuf, FlashError> {
+    let start = Instant::now();
+    loop {
+        match find() {
+            Err(FlashError::NoDrive) if start.elapsed() < RESTART => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            found => return found,
+        }
+    }
 }

@@ -88,19 +88,82 @@ fn trouble(_: &str) -> Option<String> {
     None
 }
 
+/// The ports of the boards that are plugged in.
+pub fn boards() -> Vec<String> {
+    let devices = list().into_iter();
+    let boards = devices.filter(|device| device.board.is_some());
+    boards.map(|device| device.port).collect()
+}
+
 /// The port of the one board that is plugged in.
 ///
 /// # Errors
 /// If there is none, or more than one.
 pub fn board() -> Result<String, SerialError> {
-    let boards: Vec<String> = list()
-        .into_iter()
-        .filter(|device| device.board.is_some())
-        .map(|device| device.port)
-        .collect();
-    match &boards[..] {
-        [] => Err(SerialError::NoBoard),
-        [port] => Ok(port.clone()),
-        _ => Err(SerialError::Several(boards.join(", "))),
+    only(boards())
+}
+
+/// The one of these ports.
+pub(super) fn only(mut ports: Vec<String>) -> Result<String, SerialError> {
+    match ports.len() {
+        0 | 1 => ports.pop().ok_or(SerialError::NoBoard),
+        _ => Err(SerialError::Several(ports.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serialport::UsbPortInfo;
+
+    fn on_usb(port: &str, (vid, pid): (u16, u16), product: &str) -> SerialPortInfo {
+        SerialPortInfo {
+            port_name: port.into(),
+            port_type: SerialPortType::UsbPort(UsbPortInfo {
+                vid,
+                pid,
+                serial_number: Some("1".into()),
+                manufacturer: None,
+                product: Some(product.into()),
+                interface: None,
+            }),
+        }
+    }
+
+    #[test]
+    fn boards_are_told_from_what_else_is_there() {
+        let ours = (usb::VENDOR, usb::PRODUCT);
+        let ports = vec![
+            on_usb("/dev/ttyACM0", ours, "Annulus pico-ice"),
+            on_usb("/dev/ttyACM1", ours, "Annulus_pico2-ice"),
+            // The number is one for tests, and others use it too.
+            on_usb("/dev/ttyACM2", ours, "Somebody's experiment"),
+            on_usb("/dev/ttyUSB0", FTDI, "ULX3S FPGA 85K v3.0.8"),
+            on_usb("/dev/ttyUSB1", FTDI, "FT231X USB UART"),
+            SerialPortInfo {
+                port_name: "/dev/ttyS0".into(),
+                port_type: SerialPortType::Unknown,
+            },
+        ];
+        let devices: Vec<Device> = devices(ports).collect();
+        let boards: Vec<_> = devices.iter().map(|d| d.board.as_deref()).collect();
+        let none = None;
+        assert_eq!(
+            boards,
+            [Some("pico-ice"), Some("pico2-ice"), none, none, none, none]
+        );
+        let ulx3s: Vec<_> = devices.iter().map(Device::is_ulx3s).collect();
+        assert_eq!(ulx3s, [false, false, false, true, false, false]);
+        assert_eq!(devices[0].usb.as_deref(), Some("1209:0001"));
+        assert_eq!(devices[5].usb, None);
+    }
+
+    #[test]
+    fn one_board_is_taken_and_of_several_none() {
+        let ports = |count: usize| (0..count).map(|i| format!("/dev/ttyACM{i}")).collect();
+        assert!(matches!(only(ports(0)), Err(SerialError::NoBoard)));
+        assert_eq!(only(ports(1)).ok().as_deref(), Some("/dev/ttyACM0"));
+        let several = only(ports(2)).map_err(|error| error.to_string());
+        assert!(several.is_err_and(|error| error.contains("/dev/ttyACM0, /dev/ttyACM1")));
     }
 }
