@@ -10,7 +10,9 @@ use annulus_runtime::driver::RegisterBus;
 use annulus_sim::core::{CoreDesign, SimCore};
 use annulus_sim::verilated::{lint, Build, Model};
 use annulus_tests::netlist::{Netlist, Port};
-use annulus_tests::{cells, ecp5_logic_of_yosys, runs_the_shipped_model, synthesized, ECP5_CELLS};
+use annulus_tests::{
+    cells, ecp5_logic_of_yosys, runs_the_shipped_model, synthesized, ECP5_CELLS, ECP5_LOGIC,
+};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
