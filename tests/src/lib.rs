@@ -78,6 +78,9 @@ pub fn yosys_share(name: &str) -> String {
     file.expect("Yosys comes with it")
 }
 
+/// Our models of an ECP5's logic, which Verilator compiles sooner than Yosys' own.
+pub const ECP5_LOGIC: &str = include_str!("../cells/ecp5_logic.v");
+
 /// Our models of an ECP5's block RAM and multiplier, for which Yosys has none.
 pub const ECP5_CELLS: &str = include_str!("../cells/ecp5.v");
 
