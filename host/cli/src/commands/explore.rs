@@ -4,7 +4,7 @@ use crate::args::ExploreArgs;
 use crate::commands::eval::last;
 use crate::output::{self, grouped, Failure, Outcome};
 use annulus_runtime::explore::{self, explore, Figures, Point, Space, Variants};
-use annulus_runtime::{fetch, models, Rotation, Scheme, WeightBits};
+use annulus_runtime::{fetch, models, Rotation, Scheme, Width};
 use serde::Serialize;
 
 /// What `--json` prints.
@@ -24,11 +24,12 @@ pub fn run(args: &ExploreArgs) -> Outcome {
         let scheme = Scheme {
             rotation,
             weight_bits: Some(bits),
+            ..Scheme::default()
         };
         let opened = models::open(&args.model, args.tokenizer.as_deref(), scheme);
         opened.map(|opened| opened.model).map_err(Failure::new)
     };
-    let variants = |&bits: &WeightBits| {
+    let variants = |&bits: &Width| {
         Ok::<_, Failure>(Variants {
             rotated: open(Rotation::Hadamard, bits)?,
             plain: open(Rotation::None, bits)?,

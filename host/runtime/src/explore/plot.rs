@@ -25,6 +25,7 @@ const COLORS: [RGBColor; 7] = [
 pub struct PlotError(String);
 
 /// An SVG of the combinations that fit: a full dot where nothing dominates, a ring elsewhere.
+/// Beside it stands the window, with `+4` for four sinks and `w4` for weights of 4 bits.
 ///
 /// # Errors
 /// If nothing fits.
@@ -112,8 +113,12 @@ fn draw(
                 0 => String::new(),
                 sinks => format!("+{sinks}"),
             };
+            let bits = match point.weight_bits {
+                8 => String::new(),
+                bits => format!(" w{bits}"),
+            };
             Text::new(
-                format!("{}{sinks}", point.window),
+                format!("{}{sinks}{bits}", point.window),
                 (f.cycles as f64, f.loss),
                 ("sans-serif", 11).into_font().color(color),
             )

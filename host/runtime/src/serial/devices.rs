@@ -125,6 +125,7 @@ mod tests {
                 serial_number: Some("1".into()),
                 manufacturer: None,
                 product: Some(product.into()),
+                interface: None,
             }),
         }
     }
