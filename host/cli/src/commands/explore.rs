@@ -4,7 +4,7 @@ use crate::args::ExploreArgs;
 use crate::commands::eval::last;
 use crate::output::{self, grouped, Failure, Outcome};
 use annulus_runtime::explore::{self, explore, Figures, Point, Space, Variants};
-use annulus_runtime::{fetch, models, Rotation, Scheme, Width};
+use annulus_runtime::{cores, fetch, models, Rotation, Scheme, Width};
 use serde::Serialize;
 
 /// What `--json` prints.
