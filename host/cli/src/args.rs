@@ -72,7 +72,7 @@ pub enum Command {
 /// Which model, compiled how.
 #[derive(Args)]
 pub struct ModelArgs {
-    /// A model: `names` or `shakespeare` (ship with annulus), `stories260K` (after `annulus fetch`),
+    /// A model: `names`, `shakespeare` or `shakespeare-int4` (ship with annulus), `stories260K` (after `annulus fetch`),
     /// or the path of an Annulus image, a llama2.c .bin, a microGPT .json or a folder with
     /// config.json and model.safetensors (Llama or Mistral)
     #[arg(long, value_name = "M")]
@@ -436,8 +436,8 @@ pub struct EvalArgs {
 Every core with every window, every number of sinks and every width of weights. Cycles are of a token with the ring full:
 from the cycle model, or counted by the simulated core where it has 8 lanes. Cores without the
 Hadamard rotation run the model quantized without it. A star (in the plot a full dot) marks what
-no other line beats in lanes, bytes, cycles and loss. A rate is cycles at the clock that you
-state; it is not measured.
+no other line beats in lanes, bytes, cycles and loss. A rate is derived: the clock
+of the board, where a core is a board's, or the one that you state, over cycles.
 
 Examples:
   annulus explore --model shakespeare --text tinyshakespeare --last 10% --svg space.svg
@@ -481,7 +481,8 @@ pub struct ExploreArgs {
     /// Bits that a weight of the blocks' matrices is stored in
     #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "8,4", value_parser = width)]
     pub weight_bits: Vec<Width>,
-    /// Clock to derive rates from, in MHz
+    /// Clock of all cores to derive rates from, in MHz [default: that of the board, where a core
+    /// is a board's]
     #[arg(long, value_name = "MHZ", value_parser = positive)]
     pub clock: Option<f64>,
     /// Draw cycles against loss to a file

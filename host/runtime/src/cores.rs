@@ -1,7 +1,7 @@
 //! The cores that can be asked for, by lanes or by board.
 
 use annulus_contract::regs::feature;
-use annulus_contract::shape::{self, CoreShape, BOARDS, SIMULATED};
+use annulus_contract::shape::{self, clock_of_board, CoreShape, BOARDS, SIMULATED};
 use annulus_contract::step;
 use annulus_model::quant::Width;
 use annulus_sim::verilated::SimError;
@@ -81,4 +81,9 @@ pub fn unbounded() -> CoreShape {
         hidden: 1 << 13,
         vocab: 1 << 14,
     }
+}
+
+/// The clock in MHz at which the top of the board of this name runs.
+pub fn clock_mhz(name: &str) -> Option<f64> {
+    clock_of_board(name).map(|hertz| f64::from(hertz) / 1e6)
 }

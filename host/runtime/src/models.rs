@@ -32,19 +32,30 @@ enum Files {
     },
 }
 
+/// The files of a Llama below `models`.
+macro_rules! llama {
+    ($folder:literal) => {
+        Files::Llama {
+            config: include_bytes!(concat!("../../../models/", $folder, "/config.json")),
+            weights: include_bytes!(concat!("../../../models/", $folder, "/model.safetensors")),
+            characters: include_bytes!(concat!("../../../models/", $folder, "/characters.json")),
+        }
+    };
+}
+
 /// The models inside this program.
-const SHIPPED: [Shipped; 2] = [
+const SHIPPED: [Shipped; 3] = [
     Shipped {
         name: "names",
         files: Files::MicroGpt(include_bytes!("../../../models/names/names.json")),
     },
     Shipped {
         name: "shakespeare",
-        files: Files::Llama {
-            config: include_bytes!("../../../models/shakespeare/config.json"),
-            weights: include_bytes!("../../../models/shakespeare/model.safetensors"),
-            characters: include_bytes!("../../../models/shakespeare/characters.json"),
-        },
+        files: llama!("shakespeare"),
+    },
+    Shipped {
+        name: "shakespeare-int4",
+        files: llama!("shakespeare-int4"),
     },
 ];
 

@@ -2,6 +2,7 @@
 
 mod adamw;
 mod attention;
+mod balance;
 mod checkpoint;
 mod data;
 mod model;
@@ -11,12 +12,13 @@ mod train;
 
 use std::path::PathBuf;
 
-use anyhow::{bail, Result};
+use anyhow::{bail, ensure, Result};
 use clap::{Args, Subcommand};
 
 use crate::{chart, progress};
 use data::Text;
 use model::Arithmetic;
+use quant::WeightBits;
 use train::{Recipe, STREAMS};
 
 /// Loss curve's range in nats; the first steps, above it, are left out.
@@ -58,6 +60,9 @@ struct TrainArgs {
     /// Folder of the run; a run that lies there goes on
     #[arg(long)]
     out: PathBuf,
+    /// Folder of a model of the same characters to start from; its shape is kept
+    #[arg(long)]
+    from: Option<PathBuf>,
 }
 
 impl Shakespeare {
@@ -76,7 +81,14 @@ fn eval(args: &EvalArgs) -> Result<()> {
     let text = Text::read(&args.data)?;
     for (name, numbers) in [
         ("float32", Arithmetic::Float),
-        ("rounded", Arithmetic::Integer),
+        (
+            "rounded, weights of 8 bits",
+            Arithmetic::Integer(WeightBits::Eight),
+        ),
+        (
+            "rounded, weights of 4 bits",
+            Arithmetic::Integer(WeightBits::Four),
+        ),
     ] {
         let loss = model.mean_loss(&text.validation, STREAMS, numbers)?;
         println!("validation loss {loss:.4} nats a character, {name}");
@@ -86,8 +98,20 @@ fn eval(args: &EvalArgs) -> Result<()> {
 
 fn train(args: &TrainArgs, recipe: &Recipe) -> Result<()> {
     let text = Text::read(&args.data)?;
+    let start = match &args.from {
+        Some(folder) => {
+            ensure!(
+                checkpoint::read_characters(folder)? == text.characters,
+                "the model in {} knows other characters than {} has",
+                folder.display(),
+                args.data.display()
+            );
+            Some(checkpoint::read_model(folder)?)
+        }
+        None => None,
+    };
     let progress = progress(recipe.steps)?;
-    let run = train::run(&text, recipe, &args.out, |step, curve| {
+    let run = train::run(&text, recipe, start, &args.out, |step, curve| {
         progress.set_position(step as u64);
         if let Some(point) = curve.last() {
             progress.set_message(format!("validation loss {:.4}", point.held_out));

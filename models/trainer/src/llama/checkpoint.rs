@@ -12,6 +12,7 @@ use serde_json::{json, Value};
 
 use super::adamw::AdamW;
 use super::model::{Llama, Shape};
+use super::quant::WeightBits;
 use crate::curve::CurvePoint;
 
 /// The file of weights.
@@ -25,8 +26,17 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 /// How far the run is.
 const PROGRESS: &str = "progress.json";
 
+/// The tokenizer's file.
+#[derive(Serialize, Deserialize)]
+struct Characters {
+    /// In the order of their symbols.
+    characters: String,
+    /// What a stream starts with.
+    bos: String,
+}
+
 /// How far a run is.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// Steps done.
     pub step: usize,
@@ -36,8 +46,14 @@ pub struct Progress {
     pub best: Option<f64>,
 }
 
-/// Writes the model as a folder that any reader of Llama checkpoints knows.
-pub fn write_model(folder: &Path, model: &Llama, characters: &[char]) -> Result<()> {
+/// Writes the model as a folder that any reader of Llama checkpoints knows; it asks for
+/// weights of `weight_bits`.
+pub fn write_model(
+    folder: &Path,
+    model: &Llama,
+    characters: &[char],
+    weight_bits: WeightBits,
+) -> Result<()> {
     let write = || -> Result<()> {
         fs::create_dir_all(folder)?;
         safetensors::save(&tensors(model)?, folder.join(WEIGHTS))?;
@@ -49,8 +65,10 @@ pub fn write_model(folder: &Path, model: &Llama, characters: &[char]) -> Result<
             "tie_word_embeddings": true,
             "bos_token_id": 0,
             "eos_token_id": Value::Null,
-            // Of our own: the cores that this model is for have no Hadamard rotation.
+            // Of our own: the cores that this model is for have no Hadamard rotation, and
+            // it was trained for weights of so many bits.
             "hadamard": false,
+            "weight_bits": weight_bits.count(),
             "torch_dtype": "float32",
         });
         if let (Value::Object(all), Value::Object(shape)) =
@@ -62,8 +80,10 @@ pub fn write_model(folder: &Path, model: &Llama, characters: &[char]) -> Result<
             folder.join(CONFIG),
             serde_json::to_string_pretty(&config)? + "\n",
         )?;
-        let characters =
-            json!({ "characters": characters.iter().collect::<String>(), "bos": "\n" });
+        let characters = Characters {
+            characters: characters.iter().collect(),
+            bos: "\n".to_owned(),
+        };
         fs::write(
             folder.join(CHARACTERS),
             serde_json::to_string_pretty(&characters)? + "\n",
@@ -83,6 +103,15 @@ pub fn read_model(folder: &Path) -> Result<Llama> {
     read().with_context(|| format!("cannot read the model of {}", folder.display()))
 }
 
+/// Reads the characters of a folder's model, in the order of their symbols.
+pub fn read_characters(folder: &Path) -> Result<Vec<char>> {
+    let read = || -> Result<Vec<char>> {
+        let file: Characters = serde_json::from_slice(&fs::read(folder.join(CHARACTERS))?)?;
+        Ok(file.characters.chars().collect())
+    };
+    read().with_context(|| format!("cannot read the characters of {}", folder.display()))
+}
+
 fn tensors(model: &Llama) -> Result<HashMap<String, Tensor>> {
     let named = model.named().into_iter();
     Ok(named
@@ -94,11 +123,11 @@ fn tensors(model: &Llama) -> Result<HashMap<String, Tensor>> {
 pub fn write_run(
     folder: &Path,
     model: &Llama,
-    characters: &[char],
+    (characters, weight_bits): (&[char], WeightBits),
     optimizer: &AdamW,
     progress: &Progress,
 ) -> Result<()> {
-    write_model(folder, model, characters)?;
+    write_model(folder, model, characters, weight_bits)?;
     let mut moments = HashMap::new();
     for p in &optimizer.parameters {
         let tensor = |values: &[f32]| Tensor::new(values, &Device::Cpu);

@@ -1,5 +1,7 @@
 //! The model: embedding, blocks of attention and SwiGLU, a tied classifier.
 
+use std::f32::consts::LOG2_E;
+
 use anyhow::{ensure, Context, Result};
 use candle_core::{CustomOp1, Device, Tensor, Var};
 use rand::Rng;
@@ -8,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attention::{Attention, HEAD_SIZE};
 use super::ops::{CrossEntropy, QuantizeWeights, RmsNorm, SwiGlu};
+use super::quant::WeightBits;
 
 /// The shape, under the names of a Mistral `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,16 +58,28 @@ impl Shape {
 }
 
 /// One block's weights, `[out][in]`.
-struct Block {
+pub(super) struct Block {
     attention_norm: Var,
     q: Var,
     k: Var,
-    v: Var,
-    o: Var,
+    /// Values, a row a channel.
+    pub v: Var,
+    /// What reads the mixed values, a column a channel.
+    pub o: Var,
     ffn_norm: Var,
     gate: Var,
-    up: Var,
-    down: Var,
+    /// What is multiplied into the hidden vector, a row a channel.
+    pub up: Var,
+    /// What reads it, a column a channel.
+    pub down: Var,
+}
+
+/// Vectors between a block's matrices, `symbols x channels`.
+pub(super) struct Vectors {
+    /// Queries, keys and values.
+    pub qkv: Tensor,
+    /// The hidden vector.
+    pub hidden: Tensor,
 }
 
 /// The model.
@@ -81,7 +96,25 @@ pub enum Arithmetic {
     /// Float32 throughout.
     Float,
     /// Weights and vectors rounded as the integer pipeline rounds them.
-    Integer,
+    Integer(WeightBits),
+}
+
+impl Arithmetic {
+    /// A block's matrix as it is stored; the quantizer multiplies it by `factor`.
+    fn block(self, matrix: &Tensor, factor: f32) -> Result<Tensor> {
+        match self {
+            Self::Float => Ok(matrix.clone()),
+            Self::Integer(bits) => apply(matrix, QuantizeWeights { bits, factor }),
+        }
+    }
+
+    /// The classifier as it is stored.
+    fn classifier(self, matrix: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Float => Ok(matrix.clone()),
+            Self::Integer(_) => Self::Integer(WeightBits::Eight).block(matrix, 1.0),
+        }
+    }
 }
 
 impl Llama {
@@ -187,22 +220,40 @@ impl Llama {
     /// Logits of sequences of `positions` symbols that lie one after another,
     /// `symbols x vocabulary`.
     pub fn logits(&self, symbols: &[u32], positions: usize, numbers: Arithmetic) -> Result<Tensor> {
+        self.observed_logits(symbols, positions, numbers, |_, _| Ok(()))
+    }
+
+    /// [`Self::logits`]; `see` is shown every block and its vectors on the way.
+    pub(super) fn observed_logits(
+        &self,
+        symbols: &[u32],
+        positions: usize,
+        numbers: Arithmetic,
+        mut see: impl FnMut(&Block, Vectors) -> Result<()>,
+    ) -> Result<Tensor> {
         let s = &self.shape;
-        let quantize = numbers == Arithmetic::Integer;
+        let quantize = numbers != Arithmetic::Float;
         let norm = || RmsNorm {
             eps: s.rms_norm_eps as f32,
             quantize,
         };
         // Gains are folded into the columns of what reads the norm, as the quantizer does.
-        let read = |matrices: &[&Var], gain: &Var| -> Result<Tensor> {
-            let rows: Vec<&Tensor> = matrices.iter().map(|m| m.as_tensor()).collect();
-            stored(Tensor::cat(&rows, 0)?.broadcast_mul(gain)?, quantize)
+        let root = (s.hidden_size as f32).sqrt();
+        let read = |matrix: &Var, gain: &Var, factor: f32| -> Result<Tensor> {
+            numbers.block(&matrix.broadcast_mul(gain)?, factor * root)
         };
-        let classifier = read(&[&self.embedding], &self.norm)?;
+        let classifier = numbers.classifier(&self.embedding.broadcast_mul(&self.norm)?)?;
         let ids = Tensor::new(symbols, &Device::Cpu)?;
         let mut x = classifier.broadcast_div(&self.norm)?.embedding(&ids)?;
         for b in &self.blocks {
-            let qkv = read(&[&b.q, &b.k, &b.v], &b.attention_norm)?;
+            let gain = &b.attention_norm;
+            // Scores are base-2 logarithms.
+            let rows = [
+                read(&b.q, gain, LOG2_E)?,
+                read(&b.k, gain, 1.0)?,
+                read(&b.v, gain, 1.0)?,
+            ];
+            let qkv = times(&apply(&x, norm())?, &Tensor::cat(&rows, 0)?)?;
             let attention = Attention {
                 positions,
                 heads: s.num_attention_heads,
@@ -211,16 +262,16 @@ impl Llama {
                 rope_theta: s.rope_theta,
                 quantize,
             };
-            let mixed = times(&apply(&x, norm())?, &qkv)?;
-            let mixed = times(
-                &apply(&mixed, attention)?,
-                &stored(b.o.as_tensor().clone(), quantize)?,
-            )?;
-            x = (x + mixed)?;
-            let gate_up = read(&[&b.gate, &b.up], &b.ffn_norm)?;
-            let hidden = times(&apply(&x, norm())?, &gate_up)?;
+            let mixed = apply(&qkv, attention)?;
+            x = (x + times(&mixed, &numbers.block(&b.o, 1.0)?)?)?;
+            let rows = [
+                read(&b.gate, &b.ffn_norm, 1.0)?,
+                read(&b.up, &b.ffn_norm, 1.0)?,
+            ];
+            let hidden = times(&apply(&x, norm())?, &Tensor::cat(&rows, 0)?)?;
             let hidden = apply(&hidden, SwiGlu { quantize })?;
-            x = (x + times(&hidden, &stored(b.down.as_tensor().clone(), quantize)?)?)?;
+            x = (x + times(&hidden, &numbers.block(&b.down, 1.0)?)?)?;
+            see(b, Vectors { qkv, hidden })?;
         }
         times(&apply(&x, norm())?, &classifier)
     }
@@ -260,15 +311,6 @@ impl Llama {
 
 fn apply(x: &Tensor, op: impl CustomOp1 + Send + Sync + 'static) -> Result<Tensor> {
     Ok(x.contiguous()?.apply_op1(op)?)
-}
-
-/// A matrix as it is stored: int8 rows, or as it is.
-fn stored(matrix: Tensor, quantize: bool) -> Result<Tensor> {
-    if quantize {
-        apply(&matrix, QuantizeWeights)
-    } else {
-        Ok(matrix)
-    }
 }
 
 /// Each row of `x` through a matrix `[out][in]`.

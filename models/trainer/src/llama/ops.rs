@@ -4,7 +4,7 @@ use std::f32::consts::LOG2_E;
 
 use candle_core::{bail, CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
-use super::quant;
+use super::quant::{self, WeightBits};
 
 /// The numbers of a contiguous float32 tensor.
 pub fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -47,7 +47,7 @@ pub fn exp2(x: f32) -> f32 {
         .mul_add(f, 8.989_34e-3)
         .mul_add(f, 5.582_631_8e-2)
         .mul_add(f, 2.401_536_1e-1)
-        .mul_add(f, 6.931_530_7e-1)
+        .mul_add(f, 6.931_531e-1)
         .mul_add(f, 9.999_999_4e-1);
     p * f32::from_bits(((whole as i32 + 127) as u32) << 23)
 }
@@ -172,8 +172,13 @@ impl CustomOp1 for SwiGlu {
     }
 }
 
-/// Rows of weights as int8 with their best scales; the gradient passes straight through.
-pub struct QuantizeWeights;
+/// Rows of weights as integers with their best scales; the gradient passes straight through.
+pub struct QuantizeWeights {
+    /// Bits of a weight.
+    pub bits: WeightBits,
+    /// What the quantizer multiplies the weights by ([`quant::grouped_weights`]).
+    pub factor: f32,
+}
 
 impl CustomOp1 for QuantizeWeights {
     fn name(&self) -> &'static str {
@@ -182,7 +187,11 @@ impl CustomOp1 for QuantizeWeights {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let mut w = floats(storage, layout)?.to_vec();
-        w.chunks_exact_mut(width(layout)).for_each(quant::weights);
+        let rows = w.chunks_exact_mut(width(layout));
+        match self.bits {
+            WeightBits::Eight => rows.for_each(quant::weights),
+            WeightBits::Four => rows.for_each(|row| quant::grouped_weights(row, self.factor)),
+        }
         Ok((CpuStorage::F32(w), layout.shape().clone()))
     }
 
