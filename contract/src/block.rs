@@ -108,6 +108,25 @@ pub const fn value_mantissa(v: i32) -> i8 {
     sat(rshr(v as i64, 8), 8) as i8
 }
 
+/// The values that a ring of 4-bit values holds for a head's `v` (int16 with FV fraction
+/// bits): `n * 2^e` with n of 4 bits and one e for the head, 0 to 4. They are int8 in units of
+/// 2^8 as [`value_mantissa`]'s are, and whoever multiplies sees no difference.
+///
+/// ```
+/// use annulus_contract::block::narrow_values;
+/// let mut m = [0; 4];
+/// narrow_values(&[25_600, -900, 3_200, -32_768], &mut m);
+/// assert_eq!(m, [96, 0, 16, -128]);
+/// narrow_values(&[1_800, -2_048, 127, 128], &mut m);
+/// assert_eq!(m, [7, -8, 0, 1]);
+/// ```
+pub fn narrow_values(v: &[i32], m: &mut [i8]) {
+    let e = i32::from(exponent(max_magnitude(v), 12));
+    for (m, &v) in m.iter_mut().zip(v) {
+        *m = (sat(rshr(v.into(), 8 + e), 4) << e) as i8;
+    }
+}
+
 const fn exponent(max_magnitude: u32, bits: u32) -> u8 {
     len(max_magnitude as u64).saturating_sub(bits - 1) as u8
 }

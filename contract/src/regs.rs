@@ -117,6 +117,8 @@ pub mod feature {
     pub const KIND_COUNTERS: u32 = 4;
     /// Matrices of 4-bit weights.
     pub const NIBBLES: u32 = 8;
+    /// Value rings of 4-bit values. No core has them yet.
+    pub const NARROW_VALUES: u32 = 16;
 }
 
 /// Bits of [`CONTROL`].

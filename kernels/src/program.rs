@@ -4,7 +4,7 @@ use crate::layout::*;
 use annulus_contract::feed_forward::SwigluFormat;
 use annulus_contract::stage;
 use annulus_model::check::{legal_shifts, IllegalShift};
-use annulus_model::quant::{Embedding, Layer, Matrix, QuantModel};
+use annulus_model::quant::{Embedding, Layer, Matrix, QuantModel, Width};
 use annulus_model::reference::{Reference, ShapeError};
 
 /// Bytes of a quad, the unit in which weights are read.
@@ -19,6 +19,9 @@ pub enum ProgramError {
     /// The model may ask for a shift that no backend is bound to do.
     #[error(transparent)]
     Shift(#[from] IllegalShift),
+    /// Rings that the kernels do not have.
+    #[error("the GPU's rings hold values of 8 bits: quantize the model with --value-bits 8")]
+    Values,
     /// More than the kernels' 32-bit places reach.
     #[error("the model takes {0} words of memory, more than the kernels can address")]
     Large(usize),
@@ -41,6 +44,9 @@ impl Program {
         // The reference knows what a stream may look like.
         Reference::new(model, window, sinks)?;
         legal_shifts(model)?;
+        if model.value_bits != Width::Eight {
+            return Err(ProgramError::Values);
+        }
         let mut packer = Packer {
             words: vec![0; PROGRAM_WORDS.next_multiple_of(4)],
         };

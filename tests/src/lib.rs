@@ -2,7 +2,6 @@
 
 pub mod netlist;
 
-use annulus_contract::regs::feature;
 use annulus_contract::shape;
 use annulus_model::random::Rng;
 use annulus_model::reference::Reference;
@@ -79,6 +78,9 @@ pub fn yosys_share(name: &str) -> String {
     file.expect("Yosys comes with it")
 }
 
+/// Our models of an ECP5's logic, which Verilator compiles sooner than Yosys' own.
+pub const ECP5_LOGIC: &str = include_str!("../cells/ecp5_logic.v");
+
 /// Our models of an ECP5's block RAM and multiplier, for which Yosys has none.
 pub const ECP5_CELLS: &str = include_str!("../cells/ecp5.v");
 
@@ -115,12 +117,9 @@ where
     B::Error: std::error::Error + 'static,
 {
     let shape = shape::of_board(board).expect("a board");
-    let rotation = if shape.has(feature::HADAMARD) {
-        Rotation::Hadamard
-    } else {
-        Rotation::None
-    };
-    let opened = models::open(Path::new("names"), None, rotation).expect("it is shipped");
+    let opened = models::open(Path::new("names"), None, Rotation::Hadamard);
+    let mut opened = opened.expect("it is shipped");
+    opened.suit(&shape).expect("it can do without");
     let image = opened.image(&shape, None, None).expect("it fits");
     let mut core = CoreDriver::new(bus).expect("a core answers");
     assert_eq!(core.shape(), &shape);

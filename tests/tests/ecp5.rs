@@ -10,7 +10,9 @@ use annulus_runtime::driver::RegisterBus;
 use annulus_sim::core::{CoreDesign, SimCore};
 use annulus_sim::verilated::{lint, Build, Model};
 use annulus_tests::netlist::{Netlist, Port};
-use annulus_tests::{cells, ecp5_logic_of_yosys, runs_the_shipped_model, synthesized, ECP5_CELLS};
+use annulus_tests::{
+    cells, ecp5_logic_of_yosys, runs_the_shipped_model, synthesized, ECP5_CELLS, ECP5_LOGIC,
+};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -330,9 +332,6 @@ fn what_is_not_modeled_is_refused() {
 
 // ---- logic -------------------------------------------------------------------
 
-/// Our models of logic, which are quick to compile.
-const LOGIC: &str = include_str!("../cells/ecp5_logic.v");
-
 /// Cells of every kind and setting that the netlists have, tables at random, whose outputs are the
 /// bits of `side`; their kinds are named `prefix` and the cell's name.
 fn every_kind(prefix: &str, side: &str) -> (String, usize) {
@@ -392,14 +391,14 @@ fn our_models_of_logic_are_those_of_yosys() {
         "TRELLIS_FF",
         "TRELLIS_DPR16X4",
     ] {
-        assert!(LOGIC.contains(&format!("module {kind}(")), "{kind}");
+        assert!(ECP5_LOGIC.contains(&format!("module {kind}(")), "{kind}");
         theirs = theirs.replace(kind, &format!("yosys_{kind}"));
     }
     let (ours_text, bits) = every_kind("", "ours");
     let (theirs_text, _) = every_kind("yosys_", "theirs");
     let source = format!(
         "module top(input clock, input [8:0] x, output [{0}:0] ours, theirs);\n\
-         {ours_text}{theirs_text}endmodule\n{LOGIC}{theirs}",
+         {ours_text}{theirs_text}endmodule\n{ECP5_LOGIC}{theirs}",
         bits - 1
     );
     let design = Build::new("ecp5_logic", &source)
@@ -499,7 +498,7 @@ fn the_netlist_of_the_board_runs_the_shipped_model() {
         .replace("REGISTER", &regs::CONTROL.to_string())
         .replace("RESET", &(RESET_CYCLES + 2).to_string())
         .replace("READ", &(READ_CYCLES + 2).to_string());
-    let source = netlist + &bench + LOGIC + ECP5_CELLS + ulx3s::MODELS;
+    let source = netlist + &bench + ECP5_LOGIC + ECP5_CELLS + ulx3s::MODELS;
     let design = CoreDesign::of_build(&Build::new("ulx3s_netlist", &source), &mut |_| ())
         .expect("it compiles");
     runs_the_shipped_model("ulx3s", Bus(design.instance()), 20);

@@ -9,7 +9,7 @@ use annulus_hdl::units::array::DotArray;
 use annulus_hdl::units::tag::{WORD_TAG, WORD_TAG_BITS};
 use annulus_model::random::Rng;
 use annulus_sim::verilated::Build;
-use annulus_tests::{cells, ecp5_logic_of_yosys, synthesize, ECP5_CELLS};
+use annulus_tests::{cells, synthesize, ECP5_CELLS, ECP5_LOGIC};
 
 /// Cells of an ECP5-85F. A LUT RAM takes the place of four LUTs in two slices.
 const LUTS: usize = 83_640;
@@ -142,7 +142,7 @@ fn the_netlist_of_the_dot_array_keeps_every_product() {
     );
 
     let netlist = std::fs::read_to_string(folder.path().join("netlist.v")).expect("the netlist");
-    let source = netlist + &ecp5_logic_of_yosys() + ECP5_CELLS;
+    let source = netlist + ECP5_LOGIC + ECP5_CELLS;
     let design = Build::new("dot_array_netlist", &source)
         .build(&mut |_| ())
         .expect("it compiles");

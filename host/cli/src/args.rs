@@ -4,7 +4,7 @@ use annulus_runtime::cores;
 use annulus_runtime::sampling::Sampling;
 use annulus_runtime::serial::ULX3S;
 use annulus_runtime::twin;
-use annulus_runtime::WeightBits;
+use annulus_runtime::Width;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -72,7 +72,7 @@ pub enum Command {
 /// Which model, compiled how.
 #[derive(Args)]
 pub struct ModelArgs {
-    /// A model: `names` or `shakespeare` (ship with annulus), `stories260K` (after `annulus fetch`),
+    /// A model: `names`, `shakespeare` or `shakespeare-int4` (ship with annulus), `stories260K` (after `annulus fetch`),
     /// or the path of an Annulus image, a llama2.c .bin, a microGPT .json or a folder with
     /// config.json and model.safetensors (Llama or Mistral)
     #[arg(long, value_name = "M")]
@@ -83,6 +83,10 @@ pub struct ModelArgs {
     /// Quantize without Hadamard's rotation [default: only for cores that lack it]
     #[arg(long)]
     pub no_hadamard: bool,
+    /// Bits that a value is stored in: 8, or 4 and an exponent for each head of a token, which
+    /// cpu and reference run and no core has yet
+    #[arg(long, value_name = "B", value_parser = width, default_value = "8", hide_default_value = true)]
+    pub value_bits: Width,
     /// Which core
     #[command(flatten)]
     pub core: CoreArgs,
@@ -106,8 +110,8 @@ pub struct CoreArgs {
     /// Bits that a weight of the blocks' matrices is stored in: 8, or 4 and a scale for each 16.
     /// Simulated cores of 16 lanes and more are built for it [default: what the model asks for,
     /// else 8]
-    #[arg(long, value_name = "B", value_parser = weight_bits)]
-    pub weight_bits: Option<WeightBits>,
+    #[arg(long, value_name = "B", value_parser = width)]
+    pub weight_bits: Option<Width>,
 }
 
 /// Where a board is.
@@ -432,8 +436,8 @@ pub struct EvalArgs {
 Every core with every window, every number of sinks and every width of weights. Cycles are of a token with the ring full:
 from the cycle model, or counted by the simulated core where it has 8 lanes. Cores without the
 Hadamard rotation run the model quantized without it. A star (in the plot a full dot) marks what
-no other line beats in lanes, bytes, cycles and loss. A rate is cycles at the clock that you
-state; it is not measured.
+no other line beats in lanes, bytes, cycles and loss. A rate is derived: the clock
+of the board, where a core is a board's, or the one that you state, over cycles.
 
 Examples:
   annulus explore --model shakespeare --text tinyshakespeare --last 10% --svg space.svg
@@ -475,9 +479,10 @@ pub struct ExploreArgs {
     )]
     pub sinks: Vec<usize>,
     /// Bits that a weight of the blocks' matrices is stored in
-    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "8,4", value_parser = weight_bits)]
-    pub weight_bits: Vec<WeightBits>,
-    /// Clock to derive rates from, in MHz
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "8,4", value_parser = width)]
+    pub weight_bits: Vec<Width>,
+    /// Clock of all cores to derive rates from, in MHz [default: that of the board, where a core
+    /// is a board's]
     #[arg(long, value_name = "MHZ", value_parser = positive)]
     pub clock: Option<f64>,
     /// Draw cycles against loss to a file
@@ -584,11 +589,11 @@ pub struct FetchArgs {
 }
 
 /// `8` or `4`.
-fn weight_bits(text: &str) -> Result<WeightBits, String> {
+fn width(text: &str) -> Result<Width, String> {
     match text {
-        "8" => Ok(WeightBits::Eight),
-        "4" => Ok(WeightBits::Four),
-        _ => Err("weights are stored in 8 bits or in 4".into()),
+        "8" => Ok(Width::Eight),
+        "4" => Ok(Width::Four),
+        _ => Err("give 8 or 4".into()),
     }
 }
 

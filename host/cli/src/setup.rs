@@ -6,7 +6,7 @@ use annulus_runtime::backend::{self, Backend, BackendError, Kind};
 use annulus_runtime::generate::prompt_tokens;
 use annulus_runtime::models::{self, Opened};
 use annulus_runtime::serial::ULX3S;
-use annulus_runtime::{cores, twin, CoreShape, Image, Rotation, Scheme, WeightBits};
+use annulus_runtime::{cores, twin, CoreShape, Image, Rotation, Scheme, Width};
 use std::path::Path;
 
 /// A model, the core it is for, and its image.
@@ -34,6 +34,7 @@ impl Setup {
                 Rotation::Hadamard
             },
             weight_bits: args.core.weight_bits,
+            value_bits: args.value_bits,
         };
         let mut opened =
             models::open(&args.model, args.tokenizer.as_deref(), scheme).map_err(Failure::new)?;
@@ -110,7 +111,7 @@ pub fn kind(name: &str, port: &PortArgs) -> Result<(Kind, Option<String>), Failu
 }
 
 /// The core that the command line names, if it names one, for weights of so many bits.
-pub fn named_core(args: &CoreArgs, bits: WeightBits) -> Option<CoreShape> {
+pub fn named_core(args: &CoreArgs, bits: Width) -> Option<CoreShape> {
     let name = args.lanes.as_deref().or(args.board.as_deref());
     name.and_then(|name| cores::named_for(name, bits))
 }

@@ -227,6 +227,7 @@ impl Image {
             embedding,
             igsh: c.igsh,
             embedding_norm: c.embedding_norm,
+            value_bits: c.value_bits,
             layers: layers.collect(),
             classifier: matrix(&layout.classifier),
         };

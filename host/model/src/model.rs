@@ -269,6 +269,7 @@ impl Model {
         let scheme = Scheme {
             rotation: Rotation::None,
             weight_bits: Some(self.quant.weight_bits()),
+            value_bits: self.quant.value_bits,
         };
         self.quant = own_text(float, ends, scheme)?;
         Ok(true)

@@ -28,22 +28,24 @@ pub struct Matrix {
     pub groups: Option<Vec<u8>>,
 }
 
-/// Bits that a weight of the blocks' matrices is stored in. Tables and classifier have 8.
+/// Bits that a number is stored in: a weight of the blocks' matrices (tables and classifier
+/// have 8), or a value in its ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum WeightBits {
+pub enum Width {
     /// A byte.
     #[default]
     Eight,
-    /// A nibble, and 4 bits more for each group of [`GROUP`].
+    /// A nibble; what it counts in is stored for a group of [`GROUP`] weights, or for the
+    /// values of a head and token.
     Four,
 }
 
-impl WeightBits {
+impl Width {
     /// How many.
     pub const fn count(self) -> u8 {
         match self {
-            WeightBits::Eight => 8,
-            WeightBits::Four => 4,
+            Width::Eight => 8,
+            Width::Four => 4,
         }
     }
 }
@@ -65,10 +67,10 @@ impl Matrix {
     }
 
     /// Bits that a weight is stored in.
-    pub fn weight_bits(&self) -> WeightBits {
+    pub fn weight_bits(&self) -> Width {
         match self.groups {
-            Some(_) => WeightBits::Four,
-            None => WeightBits::Eight,
+            Some(_) => Width::Four,
+            None => Width::Eight,
         }
     }
 
@@ -195,6 +197,8 @@ pub struct QuantModel {
     pub igsh: i8,
     /// Normalise after the embedding, with this epsilon (`eps_emb`; -1 there is `None`).
     pub embedding_norm: Option<u64>,
+    /// Bits that a value is stored in.
+    pub value_bits: Width,
     /// The blocks.
     pub layers: Vec<Layer>,
     /// The classifier, `vocab x dim` (`cls`).
@@ -203,9 +207,9 @@ pub struct QuantModel {
 
 impl QuantModel {
     /// Bits that a weight of the blocks' matrices is stored in; 8 where there are no blocks.
-    pub fn weight_bits(&self) -> WeightBits {
+    pub fn weight_bits(&self) -> Width {
         let first = self.layers.first();
-        first.map_or(WeightBits::Eight, |layer| layer.wq.weight_bits())
+        first.map_or(Width::Eight, |layer| layer.wq.weight_bits())
     }
 
     /// Butterfly stages of the Hadamard rotation: log2 of the head size, 0

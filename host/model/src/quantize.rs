@@ -12,7 +12,7 @@ mod rows;
 use crate::check::{legal_shifts, CheckError, IllegalShift};
 use crate::config::ShapeError;
 use crate::float::{FloatModel, Site, StateError};
-use crate::quant::{QuantModel, WeightBits};
+use crate::quant::{QuantModel, Width};
 use balance::balance;
 use calibrate::measure;
 use plan::Plan;
@@ -55,14 +55,16 @@ pub struct Scheme {
     pub rotation: Rotation,
     /// Bits that a weight of the blocks' matrices is stored in; `None` leaves it to the
     /// checkpoint, which wants 8 where it says nothing.
-    pub weight_bits: Option<WeightBits>,
+    pub weight_bits: Option<Width>,
+    /// Bits that a value is stored in.
+    pub value_bits: Width,
 }
 
 impl From<Rotation> for Scheme {
     fn from(rotation: Rotation) -> Self {
         Scheme {
             rotation,
-            weight_bits: None,
+            ..Scheme::default()
         }
     }
 }
@@ -74,6 +76,7 @@ impl Scheme {
         Scheme {
             rotation: self.rotation.max(own.rotation),
             weight_bits: self.weight_bits.or(own.weight_bits),
+            value_bits: self.value_bits.max(own.value_bits),
         }
     }
 }
@@ -166,6 +169,7 @@ pub fn quantize(
         embedding,
         igsh,
         embedding_norm: plan.sum.map(|sum| sum.eps),
+        value_bits: scheme.value_bits,
         layers,
         classifier,
     };

@@ -5,7 +5,7 @@
 //! [`Shape`] says what the model looks like, a seed fills it.
 
 use crate::check::legal_shifts;
-use crate::quant::{Embedding, Formats, Layer, Matrix, QuantModel};
+use crate::quant::{Embedding, Formats, Layer, Matrix, QuantModel, Width};
 use annulus_contract::sample::{prng, Key};
 use annulus_contract::step::GROUP;
 
@@ -189,6 +189,7 @@ impl Shape {
             embedding,
             igsh,
             embedding_norm: self.embedding_norm.then(|| rng.within(1, 20000) as u64),
+            value_bits: Width::Eight,
             layers,
             classifier,
         }

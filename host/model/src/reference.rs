@@ -115,7 +115,7 @@ impl Reference {
         if sinks >= window {
             return Err(ShapeError::Sinks { sinks, window });
         }
-        let ring = LayerRing::new(window, model.kv_heads, model.head_size);
+        let ring = LayerRing::new(window, model.kv_heads, model.head_size, model.value_bits);
         Ok(Reference {
             rings: vec![ring; model.layers.len()],
             logits: vec![0; model.vocab],

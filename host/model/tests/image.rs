@@ -7,7 +7,7 @@ use annulus_contract::step::{Kind, Step};
 use annulus_model::compile::{compile, CompileError};
 use annulus_model::image::{is_image, Image, ImageError};
 use annulus_model::interpret::Interpreter;
-use annulus_model::quant::QuantModel;
+use annulus_model::quant::{QuantModel, Width};
 use annulus_model::random::{random_model, Rng, Shape};
 use annulus_model::reference::Reference;
 use annulus_model::tokenizer::{Chars, Tokenizer};
@@ -508,6 +508,19 @@ fn what_does_not_fit_is_refused_by_how_much() {
         "this core has no 4-bit weights: quantize the model with 8 (--weight-bits 8), or take another core"
     );
     assert!(compile(&nibbles.model(3), &full, 8, 0).is_ok());
+    let mut narrow = shape(8, 4, 2).model(3);
+    narrow.value_bits = Width::Four;
+    assert_eq!(
+        compile(&narrow, &full, 8, 0).unwrap_err().to_string(),
+        "this core has no rings of 4-bit values: quantize the model with 8 (--value-bits 8), or take another core"
+    );
+    let software = CoreShape {
+        features: full.features | regs::feature::NARROW_VALUES,
+        ..full
+    };
+    let image = compile(&narrow, &software, 8, 0).unwrap();
+    let back = Image::from_bytes(&image.to_bytes()).unwrap();
+    assert_eq!(back.quant_model().unwrap(), narrow);
     assert_eq!(
         refusal(CoreShape { vocab: 32, ..full }, 8, 0),
         "the image needs 33 symbols, the core has 32: 1 short"

@@ -5,7 +5,7 @@ mod common;
 use annulus_model::eval::{documents, evaluate, Report};
 use annulus_model::float::FloatState;
 use annulus_model::model::{Model, ModelError};
-use annulus_model::quant::{Embedding, WeightBits};
+use annulus_model::quant::{Embedding, Width};
 use annulus_model::quantize::{Rotation, Scheme};
 use annulus_model::reference::Reference;
 use annulus_model::tokenizer::Tokenizer;
@@ -100,17 +100,36 @@ fn stories_quantize_to_nibbles_as_measured() {
         return;
     };
     let scheme = Scheme {
-        weight_bits: Some(WeightBits::Four),
+        weight_bits: Some(Width::Four),
         ..Scheme::default()
     };
     let model = Model::open(&path, None, scheme).unwrap();
-    assert_eq!(model.quant.weight_bits(), WeightBits::Four);
+    assert_eq!(model.quant.weight_bits(), Width::Four);
     let report = measure(&model, &text, (128, 0), 8000);
     assert!(
         report.perplexity() < 1.12 * report.perplexity_f32(),
         "{report:?}"
     );
     assert!(report.top1 >= 0.80 && report.kl < 0.12, "{report:?}");
+}
+
+/// Values of 4 bits in the rings.
+#[test]
+fn stories_quantize_with_narrow_values_as_measured() {
+    let (Some(path), Some(text)) = (data("stories260K.bin"), data("tinystories-val.txt")) else {
+        return;
+    };
+    let scheme = Scheme {
+        value_bits: Width::Four,
+        ..Scheme::default()
+    };
+    let model = Model::open(&path, None, scheme).unwrap();
+    let report = measure(&model, &text, (128, 0), 8000);
+    assert!(
+        report.perplexity() < 1.015 * report.perplexity_f32(),
+        "{report:?}"
+    );
+    assert!(report.top1 >= 0.94 && report.kl < 0.012, "{report:?}");
 }
 
 #[test]

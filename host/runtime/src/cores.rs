@@ -1,9 +1,9 @@
 //! The cores that can be asked for, by lanes or by board.
 
 use annulus_contract::regs::feature;
-use annulus_contract::shape::{self, CoreShape, BOARDS, SIMULATED};
+use annulus_contract::shape::{self, clock_of_board, CoreShape, BOARDS, SIMULATED};
 use annulus_contract::step;
-use annulus_model::quant::WeightBits;
+use annulus_model::quant::Width;
 use annulus_sim::verilated::SimError;
 
 /// Lanes of a core when nothing else is said.
@@ -30,7 +30,7 @@ pub fn named(name: &str) -> Option<CoreShape> {
 
 /// The core of that name for models with weights of so many bits: a simulated core is built
 /// with what it needs for them, a board's core is what it is.
-pub fn named_for(name: &str, bits: WeightBits) -> Option<CoreShape> {
+pub fn named_for(name: &str, bits: Width) -> Option<CoreShape> {
     let core = named(name)?;
     let board = boards().any(|board| board == name);
     Some(if board {
@@ -41,10 +41,10 @@ pub fn named_for(name: &str, bits: WeightBits) -> Option<CoreShape> {
 }
 
 /// A simulated core with what it needs for weights of so many bits.
-pub fn simulated_for(core: CoreShape, bits: WeightBits) -> CoreShape {
+pub fn simulated_for(core: CoreShape, bits: Width) -> CoreShape {
     match bits {
-        WeightBits::Eight => core,
-        WeightBits::Four => core.with_nibbles(),
+        Width::Eight => core,
+        Width::Four => core.with_nibbles(),
     }
 }
 
@@ -66,7 +66,11 @@ pub fn verilog(core: &CoreShape) -> Result<String, SimError> {
 pub fn unbounded() -> CoreShape {
     CoreShape {
         rows: DEFAULT_LANES / COLUMNS,
-        features: feature::SINKS | feature::HADAMARD | feature::KIND_COUNTERS | feature::NIBBLES,
+        features: feature::SINKS
+            | feature::HADAMARD
+            | feature::KIND_COUNTERS
+            | feature::NIBBLES
+            | feature::NARROW_VALUES,
         max_head: 64,
         memory: 1 << 20,
         scales: 1 << 16,
@@ -77,4 +81,9 @@ pub fn unbounded() -> CoreShape {
         hidden: 1 << 13,
         vocab: 1 << 14,
     }
+}
+
+/// The clock in MHz at which the top of the board of this name runs.
+pub fn clock_mhz(name: &str) -> Option<f64> {
+    clock_of_board(name).map(|hertz| f64::from(hertz) / 1e6)
 }

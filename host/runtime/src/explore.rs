@@ -17,7 +17,7 @@ use annulus_model::compile::compile;
 use annulus_model::cycles::token_cycles;
 use annulus_model::image::Image;
 use annulus_model::model::Model;
-use annulus_model::quant::WeightBits;
+use annulus_model::quant::Width;
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -75,7 +75,7 @@ impl Variants {
     }
 
     /// Bits that a weight is stored in.
-    fn weight_bits(&self) -> WeightBits {
+    fn weight_bits(&self) -> Width {
         self.rotated.quant.weight_bits()
     }
 }
@@ -155,7 +155,7 @@ pub fn explore(
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Point>, ExploreError> {
     let all = space.cores.len() * space.models.len() * space.windows.len() * space.sinks.len();
-    let mut known: HashMap<(bool, WeightBits, usize, usize), Report> = HashMap::new();
+    let mut known: HashMap<(bool, Width, usize, usize), Report> = HashMap::new();
     let mut points = Vec::with_capacity(all);
     for (name, clock_mhz) in &space.cores {
         for variants in &space.models {

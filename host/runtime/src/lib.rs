@@ -29,5 +29,5 @@ pub mod twin;
 pub use annulus_contract::regs::feature;
 pub use annulus_contract::shape::CoreShape;
 pub use annulus_model::image::{Image, Summary};
-pub use annulus_model::quant::WeightBits;
+pub use annulus_model::quant::Width;
 pub use annulus_model::quantize::{Rotation, Scheme};

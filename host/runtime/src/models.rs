@@ -32,19 +32,30 @@ enum Files {
     },
 }
 
+/// The files of a Llama below `models`.
+macro_rules! llama {
+    ($folder:literal) => {
+        Files::Llama {
+            config: include_bytes!(concat!("../../../models/", $folder, "/config.json")),
+            weights: include_bytes!(concat!("../../../models/", $folder, "/model.safetensors")),
+            characters: include_bytes!(concat!("../../../models/", $folder, "/characters.json")),
+        }
+    };
+}
+
 /// The models inside this program.
-const SHIPPED: [Shipped; 2] = [
+const SHIPPED: [Shipped; 3] = [
     Shipped {
         name: "names",
         files: Files::MicroGpt(include_bytes!("../../../models/names/names.json")),
     },
     Shipped {
         name: "shakespeare",
-        files: Files::Llama {
-            config: include_bytes!("../../../models/shakespeare/config.json"),
-            weights: include_bytes!("../../../models/shakespeare/model.safetensors"),
-            characters: include_bytes!("../../../models/shakespeare/characters.json"),
-        },
+        files: llama!("shakespeare"),
+    },
+    Shipped {
+        name: "shakespeare-int4",
+        files: llama!("shakespeare-int4"),
     },
 ];
 
@@ -89,14 +100,16 @@ pub enum OpenError {
     /// An image, which is quantized already.
     #[error("{}: an image is quantized already: quantize its checkpoint without the rotation", .0.display())]
     Quantized(PathBuf),
-    /// An image, with other weights than are wanted.
-    #[error("{}: the image's weights have {found} bits already: quantize its checkpoint with --weight-bits {wanted}", path.display())]
-    WeightBits {
+    /// An image, with weights or values of other widths than are wanted.
+    #[error("{}: the image's {what}s have {found} bits already: quantize its checkpoint with --{what}-bits {wanted}", path.display())]
+    Width {
         /// The file.
         path: PathBuf,
-        /// Bits that its weights have.
+        /// Of what: `weight` or `value`.
+        what: &'static str,
+        /// Bits that it has.
         found: u8,
-        /// Bits that they should have.
+        /// Bits that it should have.
         wanted: u8,
     },
     /// An image without a tokenizer.
@@ -206,8 +219,18 @@ fn open_path(path: &Path, tokenizer: Option<&Path>, scheme: Scheme) -> Result<Op
     }
     let found = image.config.weight_bits;
     if let Some(wanted) = scheme.weight_bits.filter(|&wanted| wanted != found) {
-        return Err(OpenError::WeightBits {
+        return Err(OpenError::Width {
             path: path.into(),
+            what: "weight",
+            found: found.count(),
+            wanted: wanted.count(),
+        });
+    }
+    let (found, wanted) = (image.config.value_bits, scheme.value_bits);
+    if wanted > found {
+        return Err(OpenError::Width {
+            path: path.into(),
+            what: "value",
             found: found.count(),
             wanted: wanted.count(),
         });

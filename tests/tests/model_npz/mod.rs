@@ -1,7 +1,7 @@
 //! Quantized models as `.npz` archives, the layout of `docs/arithmetic.md`
 //! section 3 that `ref.py` reads and the supplied models have.
 
-use annulus_model::quant::{Embedding, Formats, Layer, Matrix, QuantModel};
+use annulus_model::quant::{Embedding, Formats, Layer, Matrix, QuantModel, Width};
 use npyz::WriterBuilder;
 use serde_json::{json, Value};
 use std::fs::File;
@@ -72,6 +72,7 @@ pub fn read(path: &Path) -> QuantModel {
         embedding,
         igsh: number("igsh") as i8,
         embedding_norm: u64::try_from(number("eps_emb")).ok(),
+        value_bits: Width::Eight,
         layers,
         classifier: matrix(z, "cls"),
     }

@@ -4,7 +4,7 @@ use crate::args::ExploreArgs;
 use crate::commands::eval::last;
 use crate::output::{self, grouped, Failure, Outcome};
 use annulus_runtime::explore::{self, explore, Figures, Point, Space, Variants};
-use annulus_runtime::{fetch, models, Rotation, Scheme, WeightBits};
+use annulus_runtime::{cores, fetch, models, Rotation, Scheme, Width};
 use serde::Serialize;
 
 /// What `--json` prints.
@@ -24,11 +24,12 @@ pub fn run(args: &ExploreArgs) -> Outcome {
         let scheme = Scheme {
             rotation,
             weight_bits: Some(bits),
+            ..Scheme::default()
         };
         let opened = models::open(&args.model, args.tokenizer.as_deref(), scheme);
         opened.map(|opened| opened.model).map_err(Failure::new)
     };
-    let variants = |&bits: &WeightBits| {
+    let variants = |&bits: &Width| {
         Ok::<_, Failure>(Variants {
             rotated: open(Rotation::Hadamard, bits)?,
             plain: open(Rotation::None, bits)?,
@@ -38,7 +39,7 @@ pub fn run(args: &ExploreArgs) -> Outcome {
         cores: args
             .cores
             .iter()
-            .map(|name| (name.clone(), args.clock))
+            .map(|name| (name.clone(), args.clock.or_else(|| cores::clock_mhz(name))))
             .collect(),
         windows: args.windows.clone(),
         sinks: args.sinks.clone(),
@@ -71,12 +72,20 @@ pub fn run(args: &ExploreArgs) -> Outcome {
             points: &points,
         });
     }
-    output::write(&table(&points, args.clock))
+    output::write(&table(&points))
 }
 
 /// A line a combination; `*` marks what nothing dominates.
-fn table(points: &[Point], clock: Option<f64>) -> String {
-    let rate = clock.map_or(String::new(), |mhz| format!("  tokens/s at {mhz} MHz"));
+fn table(points: &[Point]) -> String {
+    let rated = |point: &Point| match &point.outcome {
+        explore::Outcome::Fits(figures) => figures.tokens_per_second.is_some(),
+        explore::Outcome::Refused { .. } => false,
+    };
+    let rate = if points.iter().any(rated) {
+        "  tokens/s (derived)"
+    } else {
+        ""
+    };
     let mut table = format!(
         "  {:<9} {:>4} {:>6} {:>5}  {:>9} {:>9}  {:>7} {:>8}  {:>14}{rate}\n",
         "core", "bits", "window", "sinks", "weights", "rings", "loss", "KL", "cycles"
@@ -101,7 +110,10 @@ fn table(points: &[Point], clock: Option<f64>) -> String {
 fn columns(f: &Figures) -> String {
     let rate = f
         .tokens_per_second
-        .map_or(String::new(), |rate| format!("  {:>8}", grouped(rate)));
+        .zip(f.clock_mhz)
+        .map_or(String::new(), |(rate, mhz)| {
+            format!("  {:>8} at {mhz} MHz", grouped(rate))
+        });
     format!(
         "{:>9} {:>9}  {:>7.4} {:>8.5}  {:>8} {}{rate}",
         grouped(f.weight_bytes as f64),

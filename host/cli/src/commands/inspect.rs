@@ -4,7 +4,7 @@ use crate::args::InspectArgs;
 use crate::output::{self, grouped, Outcome};
 use crate::setup::Setup;
 use annulus_runtime::backend::Kind;
-use annulus_runtime::{Summary, WeightBits};
+use annulus_runtime::{Summary, Width};
 use std::fmt::Write;
 
 pub fn run(args: &InspectArgs) -> Outcome {
@@ -45,10 +45,15 @@ fn table(summary: &Summary) -> String {
         format!("{positions} positions, {activation}, {rotation}"),
     );
     let weights = match c.weight_bits {
-        WeightBits::Eight => "8 bits",
-        WeightBits::Four => "4 bits, and a scale for each 16; tables and classifier 8 bits",
+        Width::Eight => "8 bits",
+        Width::Four => "4 bits, and a scale for each 16; tables and classifier 8 bits",
     };
     row("weights", weights.into());
+    let values = match c.value_bits {
+        Width::Eight => "8 bits",
+        Width::Four => "4 bits, and an exponent for each head of a token",
+    };
+    row("values", values.into());
     row("trained window", number(summary.trained_window));
     row(
         "compiled for",

@@ -408,6 +408,42 @@ fn another_version() -> Plugged {
     board.expect("a terminal")
 }
 
+#[test]
+fn a_twin_writes_what_this_processor_does() {
+    let line = "generate --model names --temperature 0.8 --seed 3 -n 24 --backend";
+    let run = |words: String| ran(command().args(words.split_whitespace()));
+    let twin = run(format!("{line} twin"));
+    let missing = [
+        "found: install Node",
+        "rp2040js",
+        "no firmware for the twin",
+    ];
+    if missing.iter().any(|what| twin.err.contains(what)) {
+        eprintln!("SKIPPED, nothing was tested: {}", twin.err);
+        return;
+    }
+    assert_eq!(twin.ok(), run(format!("{line} cpu --board pico-ice")).ok());
+}
+
+#[test]
+fn a_twin_without_node_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let firmware = folder.path().join("firmware.elf");
+    fs::write(&firmware, elf()).expect("it is written");
+    let twin = |node: &str| {
+        let mut command = command();
+        command
+            .env("ANNULUS_NODE", node)
+            .args(["twin", "--firmware"]);
+        ran(command.arg(&firmware))
+    };
+    let without = twin("/no/such/node");
+    fails(&without, 1, &["Node", "was not found", "ANNULUS_NODE"]);
+    assert_eq!(without.err.lines().count(), 1, "{without:?}");
+    fs::write(&firmware, "no ELF").expect("it is written");
+    fails(&twin("/no/such/node"), 1, &["not firmware for an RP2040"]);
+}
+
 /// As little of an ECP5-85F's bitstream as there can be.
 fn ecp5() -> Vec<u8> {
     let mut file = b"\xff\0Part: LFE5U-85F-6CABGA381\0\xff\xff\xff\xbd\xb3".to_vec();

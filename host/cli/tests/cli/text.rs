@@ -55,6 +55,18 @@ fn stories_of_4_bit_weights_are_the_same_on_core_and_processor() {
 }
 
 #[test]
+fn narrow_values_are_the_same_on_reference_and_processor() {
+    let names = |backend: &str, bits: u8| {
+        line(&format!(
+            "generate --model names --value-bits {bits} --backend {backend} --temperature 1 -n 200"
+        ))
+        .ok()
+    };
+    assert_eq!(names("cpu", 4), names("reference", 4));
+    assert_ne!(names("cpu", 4), names("cpu", 8));
+}
+
+#[test]
 fn names_are_the_same_on_core_and_processor() {
     let names = |backend: &str, seed: u64| {
         line(&format!(

@@ -2,7 +2,7 @@
 //! value rings in the wide memory; row scales and key scales beside it.
 
 use crate::image::{Config, EmbeddingConfig};
-use crate::quant::WeightBits;
+use crate::quant::Width;
 use annulus_contract::ring::Ring;
 use annulus_contract::step::{self, COLUMNS};
 
@@ -137,7 +137,7 @@ impl Layout {
             EmbeddingConfig::Own { .. } => Some(placed(config.vocab, dim, false)),
         };
         let positions = (config.positions() > 0).then(|| placed(config.positions(), dim, false));
-        let nibbles = config.weight_bits == WeightBits::Four;
+        let nibbles = config.weight_bits == Width::Four;
         let mut place = |rows, cols| placed(rows, cols, nibbles);
         let mut layers: Vec<LayerLayout> = (0..config.formats.len())
             .map(|l| LayerLayout {

@@ -3,7 +3,7 @@
 use super::layout::Layout;
 use super::CompileError;
 use crate::image::Config;
-use crate::quant::WeightBits;
+use crate::quant::Width;
 use annulus_contract::regs::feature;
 use annulus_contract::shape::CoreShape;
 use annulus_contract::step::{Kind, Step, COLUMNS};
@@ -63,8 +63,11 @@ impl Needs {
         if config.hadamard {
             features |= feature::HADAMARD;
         }
-        if config.weight_bits == WeightBits::Four {
+        if config.weight_bits == Width::Four {
             features |= feature::NIBBLES;
+        }
+        if config.value_bits == Width::Four {
+            features |= feature::NARROW_VALUES;
         }
         let query_words = config.heads * layout.head_words;
         let widest = config.vocab.max(2 * config.hidden).max(config.dim);
@@ -160,6 +163,11 @@ impl Needs {
                 feature::NIBBLES,
                 "4-bit weights",
                 "quantize the model with 8 (--weight-bits 8)",
+            ),
+            (
+                feature::NARROW_VALUES,
+                "rings of 4-bit values",
+                "quantize the model with 8 (--value-bits 8)",
             ),
         ] {
             if self.features & bit & !core.features != 0 {

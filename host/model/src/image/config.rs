@@ -2,7 +2,7 @@
 
 use crate::check::{range, CheckError};
 use crate::config::{HEAD_SIZE, MAX_DIM, MAX_HIDDEN, VOCAB};
-use crate::quant::{Embedding, Formats, QuantModel, WeightBits};
+use crate::quant::{Embedding, Formats, QuantModel, Width};
 use annulus_contract::{sigmoid, stage};
 use serde::{Serialize, Serializer};
 
@@ -43,13 +43,16 @@ pub struct Config {
     pub embedding_norm: Option<u64>,
     /// Bits that a weight of the blocks' matrices is stored in.
     #[serde(serialize_with = "count")]
-    pub weight_bits: WeightBits,
+    pub weight_bits: Width,
+    /// Bits that a value is stored in.
+    #[serde(serialize_with = "count")]
+    pub value_bits: Width,
     /// Fraction bits of each layer's vectors.
     #[serde(skip)]
     pub formats: Vec<Formats>,
 }
 
-fn count<S: Serializer>(bits: &WeightBits, serializer: S) -> Result<S::Ok, S::Error> {
+fn count<S: Serializer>(bits: &Width, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8(bits.count())
 }
 
@@ -99,6 +102,7 @@ impl Config {
             igsh: model.igsh,
             embedding_norm: model.embedding_norm,
             weight_bits: model.weight_bits(),
+            value_bits: model.value_bits,
             formats: model.layers.iter().map(|layer| layer.formats).collect(),
         }
     }

@@ -5,7 +5,7 @@
 use super::{Config, EmbeddingConfig, Golden, Image, Special};
 use crate::check::{legal_shifts, CheckError, IllegalShift};
 use crate::compile::{self, CompileError, Layout, Needs, MAX_SCORE_BUFFERS};
-use crate::quant::{Formats, WeightBits};
+use crate::quant::{Formats, Width};
 use crate::tokenizer::{Tokenizer, TokenizerError};
 use annulus_contract::crc::crc32;
 use annulus_contract::image::{Section, MAGIC, NO_TOKEN, VERSION};
@@ -230,7 +230,8 @@ impl Image {
             c.final_norm,
             tied,
             c.embedding_norm.is_some(),
-            c.weight_bits == WeightBits::Four,
+            c.weight_bits == Width::Four,
+            c.value_bits == Width::Four,
         ];
         let flags = flags
             .iter()
@@ -398,8 +399,9 @@ fn read_config(reader: &mut Reader) -> Result<(Config, Ring, Header), ImageError
         |bits| bits < 32,
     )?;
     let flags = reader.u32("flags")?;
-    require("flags", flags, "0 to 127", |flags| flags < 128)?;
+    require("flags", flags, "0 to 255", |flags| flags < 256)?;
     let flag = |bit: u32| flags >> bit & 1 == 1;
+    let width = |bit| if flag(bit) { Width::Four } else { Width::Eight };
     let layers = reader.u32("number of layers")?;
     require("number of layers", layers, "0 to 4096", |layers| {
         layers <= MAX_LAYERS
@@ -432,11 +434,8 @@ fn read_config(reader: &mut Reader) -> Result<(Config, Ring, Header), ImageError
         },
         igsh,
         embedding_norm: flag(5).then_some(embedding_eps.into()),
-        weight_bits: if flag(6) {
-            WeightBits::Four
-        } else {
-            WeightBits::Eight
-        },
+        weight_bits: width(6),
+        value_bits: width(7),
         formats,
     };
     let header = Header {

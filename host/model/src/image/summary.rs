@@ -2,7 +2,7 @@
 
 use super::{Config, Image};
 use crate::compile::{steps_by_kind, Layout, Needs};
-use crate::quant::WeightBits;
+use crate::quant::Width;
 use annulus_contract::ring::Ring;
 use annulus_contract::shape::{CoreShape, BOARDS, SIMULATED};
 use serde::Serialize;
@@ -167,8 +167,8 @@ impl Image {
     /// A simulated core as it is built for the image.
     fn simulated(&self, core: CoreShape) -> CoreShape {
         match self.config.weight_bits {
-            WeightBits::Eight => core,
-            WeightBits::Four => core.with_nibbles(),
+            Width::Eight => core,
+            Width::Four => core.with_nibbles(),
         }
     }
 

@@ -7,7 +7,7 @@
 use super::ImportError;
 use crate::config::Shape;
 use crate::float::{FloatLayer, FloatModel};
-use crate::quant::WeightBits;
+use crate::quant::Width;
 use crate::quantize::{Rotation, Scheme};
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
@@ -186,8 +186,8 @@ impl Config {
             },
             weight_bits: match self.integer(bits)? {
                 None => None,
-                Some(8) => Some(WeightBits::Eight),
-                Some(4) => Some(WeightBits::Four),
+                Some(8) => Some(Width::Eight),
+                Some(4) => Some(Width::Four),
                 Some(found) => {
                     return Err(ImportError::Unsupported {
                         field: bits.into(),
@@ -196,6 +196,7 @@ impl Config {
                     })
                 }
             },
+            ..Scheme::default()
         })
     }
 

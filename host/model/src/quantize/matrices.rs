@@ -5,7 +5,7 @@ use super::plan::{Plan, Point};
 use super::rows::quantize_rows;
 use super::{QuantizeError, LOGIT_BITS};
 use crate::check::normed_shifts;
-use crate::quant::{Embedding, Formats, Layer, Matrix, WeightBits};
+use crate::quant::{Embedding, Formats, Layer, Matrix, Width};
 use std::ops::RangeInclusive;
 
 /// A tied embedding's smallest column factor, of 32,767: its relative error is 1/256.
@@ -173,7 +173,7 @@ fn table(
     weight: impl Fn(usize, usize) -> f64,
     exponents: RangeInclusive<i32>,
 ) -> Result<Matrix, QuantizeError> {
-    let bits = WeightBits::Eight;
+    let bits = Width::Eight;
     matrix(name.into(), rows, cols, weight, exponents, bits)
 }
 
@@ -183,7 +183,7 @@ fn matrix(
     cols: usize,
     weight: impl Fn(usize, usize) -> f64,
     exponents: RangeInclusive<i32>,
-    bits: WeightBits,
+    bits: Width,
 ) -> Result<Matrix, QuantizeError> {
     let exponents = *exponents.start().max(&-32)..=*exponents.end().min(&31);
     quantize_rows(rows, cols, weight, exponents, bits).map_err(|e| QuantizeError::Row {

@@ -10,7 +10,7 @@ use super::rows::natural_exponent;
 use super::{QuantizeError, Rotation};
 use crate::check::EPS_LIMIT;
 use crate::float::{FloatLayer, FloatModel};
-use crate::quant::WeightBits;
+use crate::quant::Width;
 use annulus_contract::exp2::SCORE_BITS;
 use annulus_contract::sigmoid;
 use std::f64::consts::LOG2_E;
@@ -112,7 +112,7 @@ pub struct Plan<'m> {
     /// Whether q and k are rotated.
     pub hadamard: bool,
     /// Bits that a weight of the blocks' matrices is stored in.
-    pub weight_bits: WeightBits,
+    pub weight_bits: Width,
     /// The residual.
     pub residual: Point,
     /// The residual is stored as `x / unit`, `residual.fold` aside. One, but for models with a
@@ -133,7 +133,7 @@ impl<'m> Plan<'m> {
     pub fn new(
         model: &'m FloatModel,
         reaches: &Reaches,
-        (rotation, weight_bits): (Rotation, WeightBits),
+        (rotation, weight_bits): (Rotation, Width),
     ) -> Result<Self, QuantizeError> {
         // Without rotary positions the rotation would be one more matrix to fold, and buys nothing.
         let hadamard = rotation == Rotation::Hadamard

@@ -1,7 +1,7 @@
 //! From float rows to int8 rows with a quarter-octave scale each.
 
 use super::nibbles::choose_nibbles;
-use crate::quant::{Matrix, WeightBits};
+use crate::quant::{Matrix, Width};
 use std::ops::RangeInclusive;
 
 /// Largest magnitude of a quantized weight.
@@ -29,7 +29,7 @@ pub fn quantize_rows(
     cols: usize,
     weight: impl Fn(usize, usize) -> f64,
     exponents: RangeInclusive<i32>,
-    bits: WeightBits,
+    bits: Width,
 ) -> Result<Matrix, RowTooLarge> {
     let mut matrix = Matrix {
         rows,
@@ -37,7 +37,7 @@ pub fn quantize_rows(
         w: Vec::with_capacity(rows * cols),
         s: Vec::with_capacity(rows),
         mu: Vec::with_capacity(rows),
-        groups: (bits == WeightBits::Four).then(Vec::new),
+        groups: (bits == Width::Four).then(Vec::new),
     };
     for r in 0..rows {
         let row: Vec<f64> = (0..cols).map(|c| weight(r, c)).collect();
@@ -114,7 +114,7 @@ mod tests {
             [100.0, -3.0, 50.0, 1.0],
             [1e-6, 2e-6, -3e-6, 0.0],
         ];
-        let m = quantize_rows(3, 4, |r, c| rows[r][c], -32..=31, WeightBits::Eight).unwrap();
+        let m = quantize_rows(3, 4, |r, c| rows[r][c], -32..=31, Width::Eight).unwrap();
         for (i, x) in rows.concat().into_iter().enumerate() {
             let peak = rows[i / 4].iter().fold(0.0, |m: f64, x| m.max(x.abs()));
             assert!(
@@ -128,17 +128,16 @@ mod tests {
 
     #[test]
     fn limits_cap_small_rows_and_refuse_large_ones() {
-        let m = quantize_rows(2, 1, |r, _| [1e-9, 0.0][r], -4..=10, WeightBits::Eight).unwrap();
+        let m = quantize_rows(2, 1, |r, _| [1e-9, 0.0][r], -4..=10, Width::Eight).unwrap();
         assert_eq!((m.w, m.s[0] <= 10), (vec![0, 0], true));
         let edge = 127.0 * 16.0;
         assert_eq!(
-            quantize_rows(1, 1, |_, _| edge, -4..=10, WeightBits::Eight)
+            quantize_rows(1, 1, |_, _| edge, -4..=10, Width::Eight)
                 .unwrap()
                 .w,
             [127]
         );
-        let error =
-            quantize_rows(1, 1, |_, _| edge * 1.01, -4..=10, WeightBits::Eight).unwrap_err();
+        let error = quantize_rows(1, 1, |_, _| edge * 1.01, -4..=10, Width::Eight).unwrap_err();
         assert_eq!((error.row, error.limit), (0, edge));
     }
 
@@ -152,7 +151,7 @@ mod tests {
                 f64::from((c * 7919 % 2001) as i32 - 1000) / 1000.0
             }
         };
-        let m = quantize_rows(1, 1000, row, -32..=31, WeightBits::Eight).unwrap();
+        let m = quantize_rows(1, 1000, row, -32..=31, Width::Eight).unwrap();
         assert_eq!((m.w[0], m.s[0], m.mu[0]), (127, 7, 8));
     }
 }

@@ -1,12 +1,14 @@
 //! One layer's key and value ring: what is stored for each (slot, KV head).
 
-use annulus_contract::block::{encode_bfp, value_mantissa, Scale};
+use crate::quant::Width;
+use annulus_contract::block::{encode_bfp, narrow_values, value_mantissa, Scale};
 
 /// Keys as int8 mantissas with a scale a head, values as int8 in units of 2^8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerRing {
     kv_heads: usize,
     head_size: usize,
+    value_bits: Width,
     /// `[slot][kv_head][c]`
     keys: Vec<i8>,
     /// `[slot][kv_head]`
@@ -16,8 +18,9 @@ pub struct LayerRing {
 }
 
 impl LayerRing {
-    pub(super) fn new(window: usize, kv_heads: usize, head_size: usize) -> Self {
+    pub(super) fn new(window: usize, kv_heads: usize, head_size: usize, value_bits: Width) -> Self {
         LayerRing {
+            value_bits,
             kv_heads,
             head_size,
             keys: vec![0; window * kv_heads * head_size],
@@ -30,8 +33,14 @@ impl LayerRing {
     pub(super) fn write(&mut self, slot: usize, kv_head: usize, key: &[i32], value: &[i32]) {
         let at = self.at(slot, kv_head);
         self.scales[slot * self.kv_heads + kv_head] = encode_bfp(key, &mut self.keys[at.clone()]);
-        for (stored, &v) in self.values[at].iter_mut().zip(value) {
-            *stored = value_mantissa(v);
+        let values = &mut self.values[at];
+        match self.value_bits {
+            Width::Eight => {
+                for (stored, &v) in values.iter_mut().zip(value) {
+                    *stored = value_mantissa(v);
+                }
+            }
+            Width::Four => narrow_values(value, values),
         }
     }
 

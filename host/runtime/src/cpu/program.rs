@@ -4,7 +4,7 @@
 use annulus_contract::feed_forward::SwigluFormat;
 use annulus_contract::rope::{phase, Rotation};
 use annulus_contract::stage;
-use annulus_model::quant::{Embedding, Layer, Matrix, QuantModel};
+use annulus_model::quant::{Embedding, Layer, Matrix, QuantModel, Width};
 
 use super::attention::RingShape;
 use super::feed_forward::Activation;
@@ -59,6 +59,8 @@ pub struct Program {
     increments: Vec<u32>,
     /// RoPE at the window's last position, for the sinks' queries.
     pub sink_rotations: Vec<Rotation>,
+    /// Bits that a value is stored in.
+    pub value_bits: Width,
     /// Whether heads go through the Hadamard rotation.
     pub hadamard: bool,
     /// Whether a norm precedes the classifier.
@@ -97,6 +99,7 @@ impl Program {
             eps: model.eps,
             sink_rotations: rotations(&increments, window as u32 - 1).collect(),
             increments,
+            value_bits: model.value_bits,
             hadamard: model.hadamard,
             final_norm: model.final_norm,
             embedding: ExpandedEmbedding::new(model),

@@ -1,9 +1,12 @@
 //! A token's pass through the model (`docs/arithmetic.md` section 6).
 
+use annulus_contract::block::narrow_values;
 use annulus_contract::rope::Rotation;
 use annulus_contract::rsqrt::{rsqrt, Rsqrt};
+use annulus_model::check::MAX_HEAD_SIZE;
+use annulus_model::quant::Width;
 
-use super::attention::{Limits, Queries, Ring, Scores};
+use super::attention::{Limits, Queries, Ring, RingShape, Scores};
 use super::feed_forward::activate;
 use super::heads::Heads;
 use super::operand::{Measure, Operand};
@@ -172,8 +175,13 @@ fn attention<L: Lanes>(
     if !limits.sinks.is_empty() {
         sink_heads.encode::<L>(qk, &program.sink_rotations, program.hadamard);
     }
-    for value in &mut *values {
-        L::load(value).rshr(L::splat(8)).sat(8).store(value);
+    match program.value_bits {
+        Width::Eight => {
+            for value in &mut *values {
+                L::load(value).rshr(L::splat(8)).sat(8).store(value);
+            }
+        }
+        Width::Four => narrow(values, program.shape),
     }
     ring.write(slot, heads, values);
     let queries = Queries {
@@ -183,6 +191,27 @@ fn attention<L: Lanes>(
     ring.attend::<L>(queries, limits, layer.score_shift, scores, attended);
     operand.measure_and_encode::<L>(attended);
     layer.out.apply::<L>(operand, Rsqrt::ONE, ADDEND_BITS, y);
+}
+
+/// Values of 4 bits, head by head: rare, so not by lanes.
+fn narrow(values: &mut [Row], shape: RingShape) {
+    let (mut v, mut m) = ([0; MAX_HEAD_SIZE as usize], [0; MAX_HEAD_SIZE as usize]);
+    let (v, m) = (&mut v[..shape.head_size], &mut m[..shape.head_size]);
+    for head in 0..shape.kv_heads {
+        let place = |c: usize| {
+            let at = head * shape.head_size + c;
+            (at / LANES, at % LANES)
+        };
+        for (c, v) in v.iter_mut().enumerate() {
+            let (row, lane) = place(c);
+            *v = values[row].0[lane];
+        }
+        narrow_values(v, m);
+        for (c, &m) in m.iter().enumerate() {
+            let (row, lane) = place(c);
+            values[row].0[lane] = m.into();
+        }
+    }
 }
 
 /// From the normed residual to what the feed-forward adds to it, in `y`.
