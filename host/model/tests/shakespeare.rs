@@ -6,7 +6,7 @@ use annulus_contract::shape::{of_board, with_lanes};
 use annulus_model::compile::compile;
 use annulus_model::eval::{evaluate, Report};
 use annulus_model::model::Model;
-use annulus_model::quant::WeightBits;
+use annulus_model::quant::Width;
 use annulus_model::quantize::Rotation;
 use annulus_model::reference::Reference;
 use std::path::{Path, PathBuf};
@@ -86,7 +86,7 @@ fn integers_lose_next_to_nothing() {
 #[test]
 fn tuning_wins_back_what_weights_of_4_bits_lose() {
     let tuned = open("shakespeare-int4");
-    assert_eq!(tuned.quant.weight_bits(), WeightBits::Four);
+    assert_eq!(tuned.quant.weight_bits(), Width::Four);
     if let (Some(tuned), Some(wide)) = (loss(&tuned, 8_000), loss(&model(), 8_000)) {
         assert!(tuned.loss < wide.loss_f32 + PROMISED_COST);
     }
