@@ -177,6 +177,17 @@ pub mod region {
             _ => 1,
         }
     }
+
+    /// The bits of a word that a region keeps: what is written to the others is not read again.
+    /// None, where it can only be read.
+    pub const fn kept(region: u32) -> u32 {
+        match region {
+            SCALES => 0xffff,
+            KEY_SCALES => 0x7f,
+            LOGITS | RESIDUAL => 0,
+            _ => !0,
+        }
+    }
 }
 
 /// The value of [`MEM_ADDRESS`] for this place.

@@ -4,7 +4,7 @@ use super::{
     advance, decode_answer, encode_payload, Header, Status, ANSWER_BYTES, HEADER_BYTES,
     PAYLOAD_BYTES,
 };
-use crate::regs;
+use crate::regs::{self, region};
 
 /// Words of the longest memory frame that [`Master`] sends.
 pub const MAX_BURST: usize = 64;
@@ -229,7 +229,8 @@ impl<W: Wire> Master<W> {
         let mut found = [0];
         let header = Header::memory_read(self.address, 1);
         let status = self.until_answered(&header, &mut found)?;
-        Ok(Some(status).filter(|_| found == [word]))
+        let differs = (found[0] ^ word) & region::kept(self.address >> 28);
+        Ok(Some(status).filter(|_| differs == 0))
     }
 
     /// Sends a frame once; `None` without a good answer.

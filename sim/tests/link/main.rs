@@ -49,22 +49,21 @@ fn registers_are_read_and_written<W: Wire<Error = Infallible>>(core: &mut Master
     }
 }
 
-/// Every writable region: how many words it has here, and the bits of a word that it keeps.
-fn regions(shape: &CoreShape) -> [(u32, u32, u32); 8] {
+/// Every writable region, and how many words it has here.
+fn regions(shape: &CoreShape) -> [(u32, u32); 8] {
     let pairs = shape.max_head / 2;
     [
         (
             region::WIDE,
             shape.memory * region::lanes(region::WIDE, shape.rows),
-            !0,
         ),
-        (region::SCALES, shape.scales, 0xffff),
-        (region::STEPS, shape.steps * 8, !0),
-        (region::GAINS, shape.residual / 2, !0),
-        (region::INCREMENT, pairs, !0),
-        (region::PHASE, pairs, !0),
-        (region::FAR, pairs, !0),
-        (region::KEY_SCALES, shape.key_scales * shape.rows, 0x7f),
+        (region::SCALES, shape.scales),
+        (region::STEPS, shape.steps * 8),
+        (region::GAINS, shape.residual / 2),
+        (region::INCREMENT, pairs),
+        (region::PHASE, pairs),
+        (region::FAR, pairs),
+        (region::KEY_SCALES, shape.key_scales * shape.rows),
     ]
 }
 
@@ -81,7 +80,7 @@ fn memories_hold_what_is_written<W: Wire<Error = Infallible>>(
 ) {
     let mut rng = Rng::new(seed);
     let mut mirror = BTreeMap::new();
-    for (region, size, mask) in regions(&core_shape()) {
+    for (region, size) in regions(&core_shape()) {
         for burst in 0..bursts {
             let length = rng.within(1, 150).min(size as i32) as u32;
             let first = match burst {
@@ -103,7 +102,7 @@ fn memories_hold_what_is_written<W: Wire<Error = Infallible>>(
             mirror.extend(
                 (first..)
                     .zip(words)
-                    .map(|(at, word)| ((region, at), word & mask)),
+                    .map(|(at, word)| ((region, at), word & region::kept(region))),
             );
         }
     }
