@@ -213,7 +213,8 @@ fn names_on_the_board_are_those_of_the_cpu_bit_for_bit() {
     board.clear_counters().unwrap();
     let before = board.client().meters().unwrap();
     let count = 200;
-    tokens(&mut board, &image, gumbel, count);
+    let found = tokens(&mut board, &image, gumbel, count);
+    assert_eq!(found, expected(&image, gumbel, count));
     let after = board.client().meters().unwrap();
     let cycles = board.counters().unwrap().unwrap().cycles;
     let micros = (after.micros - before.micros) as f64;
