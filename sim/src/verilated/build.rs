@@ -8,6 +8,7 @@ use super::compile;
 use super::error::SimError;
 use super::model::Design;
 use super::ports;
+use super::progress::Progress;
 use super::toolchain::Toolchain;
 
 /// The C interface, the same for every design.
@@ -23,24 +24,6 @@ pub enum Trace {
     Vcd,
     /// An FST file, about fifty times smaller.
     Fst,
-}
-
-/// How far a build is. A design that is in the cache reports nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// Another process builds the same design; waiting for it.
-    Waiting,
-    /// Verilator turns Verilog into C++.
-    Verilating,
-    /// The C++ compiler has finished `done` of `total` pieces.
-    Compiling {
-        /// Pieces compiled.
-        done: usize,
-        /// Pieces in all.
-        total: usize,
-    },
-    /// The shared library is being linked.
-    Linking,
 }
 
 /// A design to be verilated, and how.

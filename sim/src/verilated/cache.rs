@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::build::Progress;
 use super::error::SimError;
+use super::progress::Progress;
 
 /// The folder in which Annulus keeps what it made or fetched once: `$ANNULUS_CACHE`, else
 /// `annulus` in the user's cache folder.

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
 
-use super::build::Progress;
 use super::cache;
 use super::error::SimError;
+use super::progress::Progress;
 use super::toolchain::Toolchain;
 
 /// Verilator's files are joined into pieces of about this many bytes: every piece reads the same

@@ -30,10 +30,12 @@ mod error;
 mod lint;
 mod model;
 mod ports;
+mod progress;
 mod toolchain;
 
-pub use build::{Build, Progress, Trace};
+pub use build::{Build, Trace};
 pub use coverage::{Coverage, CoverageKind, CoveragePoint};
 pub use error::SimError;
 pub use lint::{lint, Warning};
 pub use model::{Design, Model, Port};
+pub use progress::Progress;

@@ -74,6 +74,15 @@ fn names_equal_the_cpu() {
 }
 
 #[test]
+fn weights_of_4_bits_equal_the_cpu_and_values_of_4_bits_are_refused() {
+    let words = "verify --model names --backends cuda,cpu --temperature 0.8 -n 40";
+    let run = on_emulator(&format!("{words} --weight-bits 4"));
+    assert!(run.ok().contains("cuda and cpu are equal: 40 tokens"));
+    let run = on_emulator(&format!("{words} --value-bits 4"));
+    assert!(run.sentence().contains("--value-bits 8"), "{run:?}");
+}
+
+#[test]
 fn stories_equal_the_cpu() {
     let (Some(model), Some(_)) = (data("stories260K.bin"), data("tok512.bin")) else {
         return;
