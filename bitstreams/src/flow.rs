@@ -111,6 +111,10 @@ pub fn run(job: &Job, progress: &mut dyn FnMut(&str)) -> Result<Routed, FlowErro
         error,
     })?;
     let folder = job.work.unwrap_or(temporary.path());
+    std::fs::create_dir_all(folder).map_err(|error| FlowError::File {
+        path: folder.into(),
+        error,
+    })?;
     let (goal, seed) = (job.goal.to_string(), job.seed.to_string());
     if update(&folder.join("top.v"), job.verilog)?
         | update(&folder.join("synthesis.ys"), &script(job))?

@@ -101,6 +101,11 @@ pub fn build(
     work: Option<&Path>,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Manifest, BitstreamError> {
+    // Now, for what comes takes long.
+    std::fs::create_dir_all(out).map_err(|error| BitstreamError::File {
+        path: out.into(),
+        error,
+    })?;
     let verilog = board.verilog();
     let constraints = read(&folder(root, board).join(board.device.pins.file()))?;
     let constraints = String::from_utf8_lossy(&constraints).into_owned();
