@@ -23,6 +23,12 @@ pub const COLUMNS: usize = 8;
 /// Columns that share a scale where weights have 4 bits: those of a word.
 pub const GROUP: usize = 2 * COLUMNS;
 
+/// Least and largest 4-bit weight, in its group's scale.
+pub const NIBBLE: [i8; 2] = [-8, 7];
+
+/// Least and largest scale of a group, in the row's scale: a weight stays an int8.
+pub const GROUP_SCALE: [u8; 2] = [1, 15];
+
 /// Group scales of a row in a word, one a word of weights.
 pub const SCALES_A_WORD: usize = 16;
 

@@ -6,8 +6,8 @@ use annulus_contract::regs;
 use annulus_hdl::boards::ulx3s;
 use annulus_hdl::units::registers::{READ_CYCLES, RESET_CYCLES};
 use annulus_model::random::Rng;
-use annulus_runtime::driver::RegisterBus;
-use annulus_sim::core::{CoreDesign, SimCore};
+use annulus_runtime::backend::SimBus;
+use annulus_sim::core::CoreDesign;
 use annulus_sim::verilated::{lint, Build, Model};
 use annulus_tests::netlist::{Netlist, Port};
 use annulus_tests::{
@@ -15,7 +15,6 @@ use annulus_tests::{
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::ops::Range;
 
 // ---- block RAM ---------------------------------------------------------------
@@ -454,26 +453,6 @@ const OUTPUTS: [Port; 3] = [
     ("chosen", "led_chosen"),
 ];
 
-struct Bus(SimCore);
-
-impl RegisterBus for Bus {
-    type Error = Infallible;
-
-    fn read(&mut self, register: u8) -> Result<u32, Infallible> {
-        Ok(self.0.read(register))
-    }
-
-    fn write(&mut self, register: u8, value: u32) -> Result<(), Infallible> {
-        self.0.write(register, value);
-        Ok(())
-    }
-
-    fn run(&mut self) -> Result<(), Infallible> {
-        self.0.run_until_chosen(512);
-        Ok(())
-    }
-}
-
 /// As many cells of each kind as the manifest of the committed bitstream counts.
 fn is_what_the_bitstream_is_made_of(cells: &BTreeMap<String, usize>) {
     let manifest = include_str!("../../bitstreams/ulx3s/manifest.json");
@@ -501,6 +480,6 @@ fn the_netlist_of_the_board_runs_the_shipped_model() {
     let source = netlist + &bench + ECP5_LOGIC + ECP5_CELLS + ulx3s::MODELS;
     let design = CoreDesign::of_build(&Build::new("ulx3s_netlist", &source), &mut |_| ())
         .expect("it compiles");
-    runs_the_shipped_model("ulx3s", Bus(design.instance()), 20);
+    runs_the_shipped_model("ulx3s", SimBus::from(design.instance()), 20);
     is_what_the_bitstream_is_made_of(&cells(&folder));
 }

@@ -10,7 +10,7 @@ use annulus_contract::stage::{
     embedding_norm_shift, is_legal_row_shift, is_legal_shift, matvec_shift, row_shift, score_shift,
     tied_shift,
 };
-use annulus_contract::step::GROUP;
+use annulus_contract::step::{GROUP, GROUP_SCALE, NIBBLE};
 
 /// Most elements a head.
 pub const MAX_HEAD_SIZE: u64 = *HEAD_SIZE.end();
@@ -319,7 +319,10 @@ fn matrix(name: &str, m: &Matrix, rows: usize, cols: usize) -> Result<(), CheckE
     let a_row = m.groups_a_row();
     equal(&format!("{name} groups"), groups.len(), rows * a_row)?;
     let of = format!("{name} group scale");
-    groups.iter().try_for_each(|&g| range(&of, g, 1, 15))?;
+    let [least, most] = GROUP_SCALE;
+    groups
+        .iter()
+        .try_for_each(|&g| range(&of, g, least, most))?;
     let exact = (0..rows).all(|row| {
         let mut words = m.row(row).0.chunks(GROUP).zip(m.row_groups(row));
         words.all(|(w, &g)| w.iter().all(|&w| nibble(w, g).is_some()))
@@ -342,7 +345,8 @@ fn table(name: &str, m: &Matrix, rows: usize, cols: usize) -> Result<(), CheckEr
 /// The nibble n with `w = g * n`, if there is one.
 pub(crate) fn nibble(w: i8, g: u8) -> Option<i8> {
     let g = g as i8;
-    Some(w / g).filter(|n| (-8..=7).contains(n) && n * g == w)
+    let [least, most] = NIBBLE;
+    Some(w / g).filter(|n| (least..=most).contains(n) && n * g == w)
 }
 
 pub(crate) fn range<T, B>(field: &str, value: T, min: B, max: B) -> Result<(), CheckError>

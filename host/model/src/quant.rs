@@ -4,6 +4,7 @@
 //! quantizer makes it, the compiler packs it into an image, and the integer
 //! reference and the `cpu` backend run it.
 
+use annulus_contract::shape::CoreShape;
 use annulus_contract::step::GROUP;
 
 /// An int8 matrix with one scale a row: `weight = w * 2^-s * mu / 8`.
@@ -28,6 +29,11 @@ pub struct Matrix {
     pub groups: Option<Vec<u8>>,
 }
 
+/// What a row's weights count in, `2^-s * mu / 8`.
+pub fn row_scale(s: i32, mu: u8) -> f64 {
+    f64::from(mu) / 8.0 * f64::from(-s).exp2()
+}
+
 /// Bits that a number is stored in: a weight of the blocks' matrices (tables and classifier
 /// have 8), or a value in its ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +52,14 @@ impl Width {
         match self {
             Width::Eight => 8,
             Width::Four => 4,
+        }
+    }
+
+    /// A simulated core with what it needs for weights of so many bits.
+    pub const fn simulated(self, core: CoreShape) -> CoreShape {
+        match self {
+            Width::Eight => core,
+            Width::Four => core.with_nibbles(),
         }
     }
 }

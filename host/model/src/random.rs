@@ -7,7 +7,7 @@
 use crate::check::legal_shifts;
 use crate::quant::{Embedding, Formats, Layer, Matrix, QuantModel, Width};
 use annulus_contract::sample::{prng, Key};
-use annulus_contract::step::GROUP;
+use annulus_contract::step::{GROUP, GROUP_SCALE, NIBBLE};
 
 /// A reproducible stream of random numbers: the contract's generator, counting.
 #[derive(Clone, Debug)]
@@ -357,13 +357,14 @@ fn weights(rng: &mut Rng, rows: usize, cols: usize) -> Matrix {
 
 /// Other weights for a matrix, of 4 bits and about as large.
 fn nibbles(rng: &mut Rng, matrix: &mut Matrix) {
+    let [least, most] = GROUP_SCALE;
     let mut all = Vec::with_capacity(matrix.rows * matrix.groups_a_row());
     for row in matrix.w.chunks_exact_mut(matrix.cols) {
         for group in row.chunks_mut(GROUP) {
-            let g = rng.within(1, 15) as i8;
+            let g = rng.within(least.into(), most.into()) as i8;
             group
                 .iter_mut()
-                .for_each(|w| *w = g * rng.within(-8, 7) as i8);
+                .for_each(|w| *w = g * rng.within(NIBBLE[0].into(), NIBBLE[1].into()) as i8);
             all.push(g as u8);
         }
     }

@@ -33,19 +33,7 @@ pub fn named(name: &str) -> Option<CoreShape> {
 pub fn named_for(name: &str, bits: Width) -> Option<CoreShape> {
     let core = named(name)?;
     let board = boards().any(|board| board == name);
-    Some(if board {
-        core
-    } else {
-        simulated_for(core, bits)
-    })
-}
-
-/// A simulated core with what it needs for weights of so many bits.
-pub fn simulated_for(core: CoreShape, bits: Width) -> CoreShape {
-    match bits {
-        Width::Eight => core,
-        Width::Four => core.with_nibbles(),
-    }
+    Some(if board { core } else { bits.simulated(core) })
 }
 
 /// The core when nothing else is said.

@@ -272,7 +272,7 @@ impl Opened {
         };
         let simulated = with_lanes(lanes).filter(|_| bounded);
         simulated.map_or(unbounded, |core| {
-            cores::simulated_for(core, self.model.quant.weight_bits())
+            self.model.quant.weight_bits().simulated(core)
         })
     }
 

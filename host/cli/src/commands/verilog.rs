@@ -19,8 +19,8 @@ struct Report<'a> {
 
 pub fn run(args: &VerilogArgs) -> Outcome {
     let bits = args.core.weight_bits.unwrap_or_default();
-    let core = named_core(&args.core, bits)
-        .unwrap_or_else(|| cores::simulated_for(cores::default_core(), bits));
+    let core =
+        named_core(&args.core, bits).unwrap_or_else(|| bits.simulated(cores::default_core()));
     let verilog = cores::verilog(&core).map_err(Failure::new)?;
     if let Some(path) = &args.out {
         std::fs::write(path, &verilog)

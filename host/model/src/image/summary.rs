@@ -2,7 +2,6 @@
 
 use super::{Config, Image};
 use crate::compile::{steps_by_kind, Layout, Needs};
-use crate::quant::Width;
 use annulus_contract::ring::Ring;
 use annulus_contract::shape::{CoreShape, BOARDS, SIMULATED};
 use serde::Serialize;
@@ -146,7 +145,7 @@ impl Image {
             needs: self.needs(),
             cores: SIMULATED
                 .iter()
-                .map(|core| self.fit(core.name, self.simulated(core.shape)))
+                .map(|core| self.fit(core.name, self.config.weight_bits.simulated(core.shape)))
                 .chain(BOARDS.iter().map(|core| self.fit(core.name, core.shape)))
                 .collect(),
             self_test: format!("{:08x}", self.golden.crc),
@@ -162,14 +161,6 @@ impl Image {
         let layer = 2 * c.dim * c.dim + 2 * c.dim * c.kv_dim() + matrices * c.dim * c.hidden;
         let attention = 2 * c.dim * slots;
         (c.formats.len() * (layer + attention) + c.vocab * c.dim) as u64
-    }
-
-    /// A simulated core as it is built for the image.
-    fn simulated(&self, core: CoreShape) -> CoreShape {
-        match self.config.weight_bits {
-            Width::Eight => core,
-            Width::Four => core.with_nibbles(),
-        }
     }
 
     fn fit(&self, name: &'static str, core: CoreShape) -> CoreFit {

@@ -1,16 +1,11 @@
 //! From a float row to 4-bit weights: a scale for the row, one for each group.
 
-use super::rows::scale;
-use annulus_contract::step::GROUP;
+use crate::quant::row_scale;
+use annulus_contract::step::{GROUP, GROUP_SCALE, NIBBLE};
 use std::ops::RangeInclusive;
 
-/// Scales of a group.
-const GROUP_SCALES: RangeInclusive<u8> = 1..=15;
-/// Nibbles.
-const LEAST: f64 = -8.0;
-const MOST: f64 = 7.0;
-/// The largest weight of either sign that no rounding clips: the largest group scale times [`MOST`].
-const TOP: f64 = 105.0;
+/// The largest weight of either sign that no rounding clips.
+const TOP: f64 = GROUP_SCALE[1] as f64 * NIBBLE[1] as f64;
 /// Row scales that are tried, in quarter octaves from the least that clips nothing: a smaller
 /// one clips the row's largest weights, a larger one suits the groups' whole numbers now and then.
 const TRIED: RangeInclusive<i32> = -6..=1;
@@ -36,7 +31,7 @@ pub fn choose_nibbles(row: &[f64], peak: f64, exponents: &RangeInclusive<i32>) -
     if peak == 0.0 {
         return NibbleRow {
             w: vec![0; row.len()],
-            groups: vec![*GROUP_SCALES.start(); row.len().div_ceil(GROUP)],
+            groups: vec![GROUP_SCALE[0]; row.len().div_ceil(GROUP)],
             s: *exponents.end(),
             mu: 8,
         };
@@ -48,7 +43,7 @@ pub fn choose_nibbles(row: &[f64], peak: f64, exponents: &RangeInclusive<i32>) -
     });
     let (mut least, mut best) = (f64::INFINITY, None);
     for (s, mu) in candidates {
-        let unit = scale(s, mu);
+        let unit = row_scale(s, mu);
         let groups: Vec<_> = row.chunks(GROUP).map(|x| choose_group(x, unit)).collect();
         let error = groups.iter().map(|(_, error)| error).sum::<f64>() * unit * unit;
         if error < least || best.is_none() {
@@ -56,7 +51,7 @@ pub fn choose_nibbles(row: &[f64], peak: f64, exponents: &RangeInclusive<i32>) -
         }
     }
     let (s, mu, groups) = best.unwrap_or((*exponents.end(), 8, vec![]));
-    let unit = scale(s, mu);
+    let unit = row_scale(s, mu);
     let groups: Vec<u8> = groups.into_iter().map(|(g, _)| g).collect();
     let weights = row.chunks(GROUP).zip(&groups);
     let w = weights.flat_map(|(x, &g)| x.iter().map(move |&x| nearest(x / unit, g) as i8));
@@ -76,15 +71,17 @@ fn choose_group(group: &[f64], unit: f64) -> (u8, f64) {
             .map(|&x| (x / unit - nearest(x / unit, g)).powi(2));
         (g, errors.sum::<f64>())
     };
-    let all = GROUP_SCALES.map(error);
+    let [least, most] = GROUP_SCALE;
+    let all = (least..=most).map(error);
     all.min_by(|a, b| a.1.total_cmp(&b.1))
-        .unwrap_or((*GROUP_SCALES.start(), 0.0))
+        .unwrap_or((GROUP_SCALE[0], 0.0))
 }
 
 /// The weight nearest to `x` with a group scale of `g`.
 fn nearest(x: f64, g: u8) -> f64 {
     let g = f64::from(g);
-    (x / g).round().clamp(LEAST, MOST) * g
+    let [least, most] = NIBBLE.map(f64::from);
+    (x / g).round().clamp(least, most) * g
 }
 
 /// Exponent and multiplier of the row scale so many quarter octaves above 5/8.
@@ -97,7 +94,7 @@ fn least_scale(unit: f64) -> i32 {
     let octave = unit.log2().floor().clamp(-1000.0, 1000.0) as i32;
     let reaches = |&quarters: &i32| {
         let (s, mu) = at(quarters);
-        scale(s, mu) >= unit
+        row_scale(s, mu) >= unit
     };
     (4 * octave..4 * octave + 9)
         .find(reaches)
@@ -127,7 +124,7 @@ mod tests {
     }
 
     fn error(row: &[f64], found: &NibbleRow) -> f64 {
-        let unit = scale(found.s, found.mu);
+        let unit = row_scale(found.s, found.mu);
         let errors = row.iter().zip(&found.w);
         errors
             .map(|(x, &w)| (x - f64::from(w) * unit).powi(2))
@@ -139,9 +136,9 @@ mod tests {
         let (s, mu) = (-40..=40)
             .rev()
             .flat_map(|s| (5..=8).map(move |mu| (s, mu)))
-            .find(|&(s, mu)| 105.0 * scale(s, mu) >= peak(row))
+            .find(|&(s, mu)| 105.0 * row_scale(s, mu) >= peak(row))
             .unwrap();
-        let unit = scale(s, mu);
+        let unit = row_scale(s, mu);
         let of = |group: &[f64]| {
             let weights = |g: i32| -> Vec<i8> {
                 let g = f64::from(g);
@@ -195,7 +192,7 @@ mod tests {
         let mut rng = Rng::new(5);
         let row = row(&mut rng, 96);
         let once = choose_nibbles(&row, peak(&row), &(-40..=40));
-        let unit = scale(once.s, once.mu);
+        let unit = row_scale(once.s, once.mu);
         let again: Vec<f64> = once.w.iter().map(|&w| f64::from(w) * unit).collect();
         let twice = choose_nibbles(&again, peak(&again), &(-40..=40));
         assert!(error(&again, &twice) < 1e-9 * peak(&again).powi(2));

@@ -1,7 +1,7 @@
 //! From float rows to int8 rows with a quarter-octave scale each.
 
 use super::nibbles::choose_nibbles;
-use crate::quant::{Matrix, Width};
+use crate::quant::{row_scale, Matrix, Width};
 use std::ops::RangeInclusive;
 
 /// Largest magnitude of a quantized weight.
@@ -42,7 +42,7 @@ pub fn quantize_rows(
     for r in 0..rows {
         let row: Vec<f64> = (0..cols).map(|c| weight(r, c)).collect();
         let peak = row.iter().fold(0.0, |m: f64, x| m.max(x.abs()));
-        let limit = TOP * scale(*exponents.start(), 8);
+        let limit = TOP * row_scale(*exponents.start(), 8);
         if peak > limit {
             return Err(RowTooLarge {
                 row: r,
@@ -57,7 +57,7 @@ pub fn quantize_rows(
             (chosen.s, chosen.mu)
         } else {
             let (s, mu) = choose_scale(&row, peak, &exponents);
-            let scale = scale(s, mu);
+            let scale = row_scale(s, mu);
             let w = row.iter().map(|&x| nearest(x, scale) as i8);
             matrix.w.extend(w);
             (s, mu)
@@ -73,10 +73,6 @@ pub fn natural_exponent(peak: f64) -> i32 {
     (TOP / peak).log2().floor().clamp(-1000.0, 1000.0) as i32
 }
 
-pub(super) fn scale(s: i32, mu: u8) -> f64 {
-    f64::from(mu) / 8.0 * f64::from(-s).exp2()
-}
-
 fn nearest(x: f64, scale: f64) -> f64 {
     (x / scale).round().clamp(-TOP, TOP)
 }
@@ -89,7 +85,7 @@ fn choose_scale(row: &[f64], peak: f64, exponents: &RangeInclusive<i32>) -> (i32
     let candidates = (natural - 1..=natural + 2)
         .flat_map(|s| (5..=8).map(move |mu| (s.clamp(*exponents.start(), *exponents.end()), mu)));
     let error = |&(s, mu): &(i32, u8)| {
-        let scale = scale(s, mu);
+        let scale = row_scale(s, mu);
         row.iter()
             .map(|&x| (x - nearest(x, scale) * scale).powi(2))
             .sum::<f64>()
@@ -104,7 +100,7 @@ mod tests {
 
     fn dequantized(m: &Matrix, i: usize) -> f64 {
         let r = i / m.cols;
-        f64::from(m.w[i]) * scale(m.s[r].into(), m.mu[r])
+        f64::from(m.w[i]) * row_scale(m.s[r].into(), m.mu[r])
     }
 
     #[test]

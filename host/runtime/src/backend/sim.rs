@@ -36,6 +36,12 @@ pub struct SimBus {
     waited: u64,
 }
 
+impl From<SimCore> for SimBus {
+    fn from(core: SimCore) -> Self {
+        SimBus { core, waited: 0 }
+    }
+}
+
 impl RegisterBus for SimBus {
     type Error = BusError;
 
@@ -76,7 +82,7 @@ pub fn simulated(shape: &CoreShape, trace: Option<&Path>) -> Result<Core<SimBus>
     if let Some(path) = trace {
         core.model().open_trace(path)?;
     }
-    Core::new(Kind::Sim, SimBus { core, waited: 0 })
+    Core::new(Kind::Sim, core.into())
 }
 
 fn trace_format(path: &Path) -> Result<Trace, BackendError> {

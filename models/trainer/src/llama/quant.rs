@@ -3,17 +3,16 @@
 
 use std::ops::RangeInclusive;
 
+use annulus_contract::step::{GROUP, GROUP_SCALE, NIBBLE};
 use clap::ValueEnum;
 use wide::f32x16;
 
 /// Largest mantissa of 8 bits.
 const TOP: f32 = 127.0;
-/// Weights of 4 bits that share a scale.
-const GROUP: usize = 16;
 /// Smallest and largest weight of 4 bits.
-const DIGITS: [f32; 2] = [-8.0, 7.0];
+const DIGITS: [f32; 2] = [NIBBLE[0] as f32, NIBBLE[1] as f32];
 /// Largest scale of a group of them, in the row's steps; the smallest is 1.
-const TOP_SCALE: f32 = 15.0;
+const TOP_SCALE: f32 = GROUP_SCALE[1] as f32;
 /// Steps that are tried for a row of them, counted from the least that clips nothing.
 const TRIED_STEPS: RangeInclusive<i32> = -6..=1;
 
