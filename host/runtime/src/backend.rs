@@ -12,7 +12,7 @@ mod software;
 
 pub use self::core::Core;
 pub use self::cuda::Cuda;
-pub use self::serial::{on_port, on_ulx3s, Board};
+pub use self::serial::{on_port, on_uart, Board};
 pub use self::sim::{simulated, BusError, SimBus};
 pub use self::software::{Engine, Plain, Software};
 

@@ -11,8 +11,7 @@ pub use annulus_probe as probe;
 
 use crate::models::OpenError;
 use crate::script::ScriptError;
-use crate::serial::SerialError;
-use annulus_contract::shape::ULX3S;
+use crate::serial::{SerialError, UartBoard};
 use annulus_contract::wire::Fault;
 use annulus_model::compile::CompileError;
 use bitstream::{Bitstream, BitstreamError};
@@ -144,18 +143,20 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FlashError> {
     })
 }
 
-/// The part on the ULX3S that this project builds for.
-pub const ULX3S_PART: &str = "LFE5U-85F";
-
-/// Programs a ULX3S with openFPGALoader, which reports on the terminal. `store` keeps the bitstream
-/// in the board's flash.
+/// Programs a board without a microcontroller of ours with openFPGALoader, which reports on the
+/// terminal. `store` keeps the bitstream in the board's flash.
 ///
 /// # Errors
 /// If the bitstream is for another part, or openFPGALoader is missing or fails.
-pub fn ulx3s(path: &Path, store: bool, programmer: &OsStr) -> Result<(), FlashError> {
-    bitstream_for(path, ULX3S_PART)?;
+pub fn with_programmer(
+    board: &UartBoard,
+    path: &Path,
+    store: bool,
+    programmer: &OsStr,
+) -> Result<(), FlashError> {
+    bitstream_for(path, board.part)?;
     let mut command = Command::new(programmer);
-    command.args(["-b", ULX3S]);
+    command.args(["-b", board.programmer]);
     if store {
         command.arg("--write-flash");
     }
