@@ -6,9 +6,12 @@ mod device;
 pub use device::{Device, ECP5_85F, GW2AR_18, ICE40UP5K};
 
 use crate::pins::{self, PinsError};
+use flate2::write::GzEncoder;
+use flate2::Compression;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -173,12 +176,24 @@ pub fn run(job: &Job, progress: &mut dyn FnMut(&str)) -> Result<Routed, FlowErro
     succeeded(pack.trim_start_matches("yowasp-"), &packed)?;
     let fmax = clocks.iter().map(|(net, fmax)| (in_source(net), *fmax));
     Ok(Routed {
-        bitstream: read(&folder.join(format!("top.{}", device.bitstream)))?,
+        bitstream: bitstream(folder, device)?,
         fmax: fmax.collect(),
         resources: resources(&report),
         luts: luts(&read(&folder.join("cells.txt"))?, device.luts),
         tools: versions(job, folder),
     })
+}
+
+/// What was packed, compressed where the device's are: their text is forty times as long.
+fn bitstream(folder: &Path, device: &Device) -> Result<Vec<u8>, FlowError> {
+    let Some(plain) = device.bitstream.strip_suffix(".gz") else {
+        return read(&folder.join(format!("top.{}", device.bitstream)));
+    };
+    let path = folder.join(format!("top.{plain}"));
+    let mut compressed = GzEncoder::new(vec![], Compression::best());
+    let written = compressed.write_all(&read(&path)?);
+    let done = written.and_then(|()| compressed.finish());
+    done.map_err(|error| FlowError::File { path, error })
 }
 
 /// What yosys is to do.

@@ -12,7 +12,7 @@ pub struct Device {
     pub name: &'static str,
     /// How pins are written down.
     pub pins: pins::Format,
-    /// Ending of a bitstream's name.
+    /// Ending of a bitstream's name; with `.gz`, it is compressed.
     pub bitstream: &'static str,
     /// The cells that yosys' LUTs are.
     pub luts: &'static [&'static str],
@@ -80,7 +80,7 @@ pub static ECP5_85F: Device = Device {
 pub static GW2AR_18: Device = Device {
     name: "GW2AR-LV18QN88C8/I7",
     pins: pins::Format::Cst,
-    bitstream: "fs",
+    bitstream: "fs.gz",
     luts: &["LUT1", "LUT2", "LUT3", "LUT4"],
     synthesis: ["read_verilog top.v", "synth_gowin -family gw2a -top top"],
     prepare: Some(buffers::insert),
@@ -92,7 +92,7 @@ pub static GW2AR_18: Device = Device {
     ],
     pack: (
         "gowin_pack",
-        &["-d", "GW2A-18C", "-c", "-o", "top.fs", "routed.json"],
+        &["-d", "GW2A-18C", "-o", "top.fs", "routed.json"],
     ),
     packer: Some((
         "apycula",

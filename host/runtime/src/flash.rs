@@ -15,8 +15,9 @@ use crate::serial::{SerialError, UartBoard};
 use annulus_contract::wire::Fault;
 use annulus_model::compile::CompileError;
 use bitstream::{Bitstream, BitstreamError};
+use flate2::read::GzDecoder;
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -112,12 +113,24 @@ pub enum FlashError {
     Programmer(ExitStatus),
 }
 
-/// Reads a bitstream and makes sure that it is for this part.
+/// What gzip begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// Reads a bitstream, which may be compressed by gzip, and makes sure that it is for this part.
 ///
 /// # Errors
 /// If it is damaged, or for another part.
 pub fn bitstream_for(path: &Path, part: &str) -> Result<Vec<u8>, FlashError> {
-    let bytes = read(path)?;
+    let mut bytes = read(path)?;
+    if bytes.starts_with(&GZIP) {
+        let mut plain = vec![];
+        let read = GzDecoder::new(&bytes[..]).read_to_end(&mut plain);
+        read.map_err(|error| FlashError::File {
+            path: path.into(),
+            error,
+        })?;
+        bytes = plain;
+    }
     let parsed = Bitstream::parse(&bytes).map_err(|error| FlashError::Bitstream {
         path: path.into(),
         error,
