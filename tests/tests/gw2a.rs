@@ -17,10 +17,12 @@ const BOARD: &str = "tang-nano-20k";
 /// Our models of block RAM and multipliers, for which Yosys has none.
 const CELLS: &str = include_str!("../cells/gw2a.v");
 
-/// Yosys' models of a GW2A's logic, which come first in its file.
+/// Yosys' models of a GW2A's logic, which stand before those of memories in its file.
 fn logic() -> String {
     let all = yosys_share("gowin/cells_sim.v");
-    let (logic, _) = all.split_once("(* blackbox *)").expect("boxes follow");
+    let (logic, _) = all
+        .split_once("(* blackbox *)\nmodule SP ")
+        .expect("block RAMs follow");
     logic.to_owned()
 }
 

@@ -75,8 +75,8 @@ pub static ECP5_85F: Device = Device {
     packer: None,
 };
 
-/// A GW2AR-18 with 20,736 LUTs, in 88 pins. Its block RAMs and multipliers have no delays in the
-/// tools' data, so what they estimate says nothing about paths through those.
+/// A GW2AR-18 with 20,736 LUTs, in 88 pins. Its multipliers have no delays in the tools' data, so what
+/// they estimate says nothing about paths through those.
 pub static GW2AR_18: Device = Device {
     name: "GW2AR-LV18QN88C8/I7",
     pins: pins::Format::Cst,
