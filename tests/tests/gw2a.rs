@@ -278,7 +278,7 @@ fn the_models_of_multipliers_are_those_of_their_data_sheet() {
             let mut factor = || rng.within(0, (2 * top - 1) as i32) as u64;
             (factor(), factor())
         }));
-        let value = |x: u64, signed: u64| x as i64 - ((x & top * signed) << 1) as i64;
+        let value = |x: u64, signed: u64| x as i64 - ((x & (top * signed)) << 1) as i64;
         for (x, y) in factors {
             for (sx, sy) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
                 model.poke(a, x);
