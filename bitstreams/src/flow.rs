@@ -288,7 +288,8 @@ fn resources(report: &Value) -> BTreeMap<String, Used> {
                 used: cells["used"].as_u64()?,
                 available: cells["available"].as_u64()?,
             };
-            Some((name.clone(), used)).filter(|_| used.used > 0)
+            // Some are notes to the tools' own, of which the device has none.
+            Some((name.clone(), used)).filter(|_| used.used > 0 && used.available > 0)
         })
         .collect()
 }
