@@ -20,6 +20,7 @@ pub mod checksum;
 pub mod layout;
 pub mod mac16;
 pub mod machine;
+pub mod mode;
 pub mod scaler;
 pub mod store;
 pub mod tail;

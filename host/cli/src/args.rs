@@ -1,9 +1,9 @@
 //! The command line: every option, and the help that explains it.
 
+use annulus_runtime::backend::twin;
 use annulus_runtime::cores;
 use annulus_runtime::sampling::Sampling;
 use annulus_runtime::serial::ULX3S;
-use annulus_runtime::twin;
 use annulus_runtime::Width;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};

@@ -2,11 +2,12 @@
 
 use crate::args::{CoreArgs, ModelArgs, PortArgs, StreamArgs};
 use crate::output::{say, Failure};
+use annulus_runtime::backend::twin;
 use annulus_runtime::backend::{self, Backend, BackendError, Kind};
 use annulus_runtime::generate::prompt_tokens;
 use annulus_runtime::models::{self, Opened};
 use annulus_runtime::serial::ULX3S;
-use annulus_runtime::{cores, twin, CoreShape, Image, Rotation, Scheme, Width};
+use annulus_runtime::{cores, CoreShape, Image, Rotation, Scheme, Width};
 use std::path::Path;
 
 /// A model, the core it is for, and its image.

@@ -2,8 +2,8 @@
 
 use crate::args::TwinArgs;
 use crate::output::{self, Failure, Outcome};
+use annulus_runtime::backend::twin;
 use annulus_runtime::serial::ULX3S;
-use annulus_runtime::twin;
 
 pub fn run(args: &TwinArgs) -> Outcome {
     if args.board == ULX3S {
