@@ -121,6 +121,9 @@ fn n_counts_forward_passes() {
     assert!(text.starts_with("emma"));
     // Fewer passes than prompt: what was processed is written, and nothing is chosen.
     assert_eq!(tokens("--prompt emma -n 3"), (5, 0, "em".into()));
+    let short = line("generate --model names --prompt emma -n 3");
+    let why = "-n 3 ends within the prompt of 5 tokens";
+    assert!(short.err.contains(why), "{short:?}");
     let (prompt, chosen, _) = tokens("-n 1");
     assert_eq!((prompt, chosen), (1, 1));
 }
