@@ -56,11 +56,10 @@ impl CoreShape {
     }
 
     /// This core with decoders for 4-bit weights: an option of the cores of two rows and
-    /// more, which no preset takes; a core of one row stays as it is.
+    /// more, which no preset takes; a core of one row always has them.
     pub const fn with_nibbles(self) -> CoreShape {
-        let more = if self.rows > 1 { feature::NIBBLES } else { 0 };
         CoreShape {
-            features: self.features | more,
+            features: self.features | feature::NIBBLES,
             ..self
         }
     }
@@ -142,7 +141,7 @@ pub const SIMULATED: [Preset; 5] = [
     {
         // The smallest datapath leaves out what an iCE40UP5K has no room for.
         let mut preset = simulated("8", 1, 65536);
-        preset.shape.features = 0;
+        preset.shape.features = feature::NIBBLES;
         preset.shape.max_head = 16;
         preset
     },
@@ -160,7 +159,7 @@ pub const BOARDS: [Preset; 2] = [
         name: PICO_ICE,
         shape: CoreShape {
             rows: 1,
-            features: 0,
+            features: feature::NIBBLES,
             max_head: 16,
             memory: 16384,
             scales: 1024,

@@ -349,10 +349,10 @@ const LARGE_HEAD: Shape = Shape {
     ..GROUPED
 };
 
-/// 4-bit weights, and rows of more than one word of group scales.
+/// 4-bit weights, and rows of more than one word of group scales, that end with half a word.
 const NIBBLES: Shape = Shape {
     layers: 1,
-    hidden: 300,
+    hidden: 290,
     nibbles: true,
     ..GROUPED
 };
@@ -599,6 +599,7 @@ const FOLDED_TRIALS: &[Trial] = &[
     ("grouped heads", |core| logits(core, &GROUPED, 21, 0)),
     ("learned positions", |core| logits(core, &LEARNED, 11, 0)),
     ("saturating", |core| logits(core, &SATURATING, 10, 0)),
+    ("4-bit weights", |core| logits(core, &NIBBLES, 5, 0)),
     ("generation", generation),
     ("stop token", stop),
     ("restart token", |core| restart(core, &QUICK, 6, 0)),
