@@ -95,7 +95,7 @@ impl Build {
         let parts = [tools.identity.as_str(), SHIM, &self.name, &self.source]
             .into_iter()
             .chain(options)
-            .chain([self.optimization()]);
+            .chain(self.quick.then_some(self.optimization()));
         let dir = cache::fetch(
             &cache::root(),
             &cache::key(parts),
