@@ -88,10 +88,17 @@ end
 /// The exponents of 4-bit values, written as a row `r` of the word is. They are read a cycle
 /// earlier than the word, which is what it takes them to every row.
 fn exponents(r: usize, words: usize) -> String {
-    let writes: String = (0..8).map(|i| format!(
-        "    if (write_{r}[{i}]) mem_{r}[to_{r}][{} +: 8] <= data_{r}[{} +: 8];\n", 8 * i, 8 * i,
-    )).collect();
-    format!("
+    let writes: String = (0..8)
+        .map(|i| {
+            format!(
+                "    if (write_{r}[{i}]) mem_{r}[to_{r}][{} +: 8] <= data_{r}[{} +: 8];\n",
+                8 * i,
+                8 * i,
+            )
+        })
+        .collect();
+    format!(
+        "
 {BLOCK_RAM}reg [63:0] mem_{r} [0:{last}];
 reg [{top}:0] to_{r};
 reg [7:0] write_{r};
@@ -104,7 +111,12 @@ always @(posedge clock) begin
     exponents_late <= exponents;
     word[{low} +: 64] <= exponents_late;
 end
-", last = words - 1, top = address_bits(words) - 1, first = 8 * r, low = 64 * r)
+",
+        last = words - 1,
+        top = address_bits(words) - 1,
+        first = 8 * r,
+        low = 64 * r
+    )
 }
 
 /// What makes bytes of a row's nibbles, between the block RAM and its output: a word of weights

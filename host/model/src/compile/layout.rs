@@ -213,7 +213,10 @@ impl Layout {
     /// Where a KV head's values begin, in words from those of its layer, and whether in the
     /// high nibbles.
     pub fn value_head(&self, kv_head: usize) -> (usize, bool) {
-        let (group, words) = (kv_head * self.head_groups, self.ring.value_groups() as usize);
+        let (group, words) = (
+            kv_head * self.head_groups,
+            self.ring.value_groups() as usize,
+        );
         if self.narrow {
             (group / 2 * words, group % 2 == 1)
         } else {
