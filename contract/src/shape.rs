@@ -55,13 +55,25 @@ impl CoreShape {
         self.features & features == features
     }
 
-    /// This core with decoders for 4-bit weights: an option of the cores of two rows and
-    /// more, which no preset takes; a core of one row always has them.
+    /// This core with decoders for 4-bit weights and values: an option of the cores of two rows
+    /// and more, which no preset takes. A core of one row always has them for weights, and never for values.
     pub const fn with_nibbles(self) -> CoreShape {
+        let more = if self.rows > 1 {
+            feature::NIBBLES | feature::NARROW_VALUES
+        } else {
+            feature::NIBBLES
+        };
         CoreShape {
-            features: self.features | feature::NIBBLES,
+            features: self.features | more,
             ..self
         }
+    }
+
+    /// Words of 4-bit values that a core with such rings holds exponents for: a word's lie at
+    /// its address modulo this, a power of two. Keys of 8 bits take twice as much memory as
+    /// values of 4, so it is half of the memory.
+    pub const fn exponents(&self) -> u32 {
+        self.memory.next_power_of_two() / 2
     }
 
     /// What register [`regs::SHAPE`] reads.

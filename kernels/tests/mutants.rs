@@ -70,6 +70,16 @@ const FAULTS: [(&str, &str, &str); 24] = [
         "p.sinks_apart && slot < sinks",
         "p.sinks_apart && slot <= sinks",
     ),
+    (
+        "4-bit values a step too coarse",
+        "len(magnitude) - 11",
+        "len(magnitude) - 10",
+    ),
+    (
+        "4-bit values without their exponent",
+        "sat(rshr(v, 8 + e), 4) * (1 << e)",
+        "sat(rshr(v, 8 + e), 4)",
+    ),
     ("sinks overwritten", "p.program[P_SINKS] : next", "0 : next"),
     (
         "ring never full",

@@ -83,8 +83,8 @@ pub struct ModelArgs {
     /// Quantize without Hadamard's rotation [default: only for cores that lack it]
     #[arg(long)]
     pub no_hadamard: bool,
-    /// Bits that a value is stored in: 8, or 4 and an exponent for each head of a token, which
-    /// cpu and reference run and no core has yet
+    /// Bits that a value is stored in: 8, or 4 and an exponent for each head of a token.
+    /// Simulated cores of 16 lanes and more are built for it
     #[arg(long, value_name = "B", value_parser = width, default_value = "8", hide_default_value = true)]
     pub value_bits: Width,
     /// Which core
@@ -481,6 +481,9 @@ pub struct ExploreArgs {
     /// Bits that a weight of the blocks' matrices is stored in
     #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "8,4", value_parser = width)]
     pub weight_bits: Vec<Width>,
+    /// Bits that a value is stored in
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "8,4", value_parser = width)]
+    pub value_bits: Vec<Width>,
     /// Clock of all cores to derive rates from, in MHz [default: that of the board, where a core
     /// is a board's]
     #[arg(long, value_name = "MHZ", value_parser = positive)]

@@ -47,7 +47,7 @@ impl Setup {
             None
         };
         let own = board.as_ref().and_then(|board| board.shape().copied());
-        let core = named_core(&args.core, opened.model.quant.weight_bits())
+        let core = named_core(&args.core, opened.model.quant.narrowest())
             .or(own)
             .or_else(|| twin::core(kinds))
             .unwrap_or(default);

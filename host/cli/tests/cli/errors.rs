@@ -75,10 +75,14 @@ fn weights_that_a_core_or_an_image_has_not() {
         &line(&format!("generate --model {image} --weight-bits 8")),
         &["weights have 4 bits already", "--weight-bits 8"],
     );
-    refused(
-        &line("generate --model names --value-bits 4 --backend sim"),
-        &["this core has no rings of 4-bit values", "--value-bits 8"],
-    );
+    for core in ["--lanes 8", "--board ulx3s"] {
+        refused(
+            &line(&format!(
+                "generate --model names --value-bits 4 --backend sim {core}"
+            )),
+            &["this core has no rings of 4-bit values", "--value-bits 8"],
+        );
+    }
     refused(
         &line(&format!("generate --model {image} --value-bits 4")),
         &["values have 8 bits already", "--value-bits 4"],

@@ -242,8 +242,12 @@ fn the_design_space() {
     ))
     .json();
     let points = report["points"].as_array().expect("points");
-    let bits: Vec<_> = points.iter().map(|p| p["weight_bits"].as_u64()).collect();
-    assert_eq!(bits, [8, 8, 4, 4, 8, 8, 4, 4].map(Some));
+    let all: Vec<_> = points
+        .iter()
+        .map(|p| (p["weight_bits"].as_u64(), p["value_bits"].as_u64()))
+        .collect();
+    let core = [(8, 8), (8, 4), (4, 8), (4, 4)].map(|(w, v)| [(Some(w), Some(v)); 2]);
+    assert_eq!(all, [core; 2].as_flattened().as_flattened());
     for point in points {
         if point["window"] == 2000 {
             assert!(point["refused"]
