@@ -9,7 +9,7 @@ use annulus_kernels::{nvrtc, source};
 use emulator::{inside, odd_shapes, succeeded, Case, Folder, PLANS};
 
 /// Name, what the source says, and what the fault makes of it.
-const FAULTS: [(&str, &str, &str); 24] = [
+const FAULTS: [(&str, &str, &str); 26] = [
     (
         "rounding dropped",
         "(x + ((i64)1 << (s - 1))) >> s",
