@@ -107,7 +107,8 @@ leaf! {
             ("INCREMENT", region::INCREMENT as usize), ("PHASE", region::PHASE as usize),
             ("FAR", region::FAR as usize), ("KEY_SCALES", region::KEY_SCALES as usize),
             ("LOGITS", region::LOGITS as usize), ("RESIDUAL", region::RESIDUAL as usize),
-            ("READ_CYCLES", READ_CYCLES), ("RESET_CYCLES", RESET_CYCLES),
+            ("READ_CYCLES", READ_CYCLES),
+            ("RESET_CYCLES", if shape.has(feature::NARROW_VALUES) { NARROW_RESET_CYCLES } else { RESET_CYCLES }),
         ]);
         let read_only = [
             (regs::ID, regs::ID_VALUE), (regs::SHAPE, shape.shape_register()), (regs::CAP_MEMORY, shape.memory),
@@ -351,3 +352,8 @@ pub const READ_CYCLES: usize = 10;
 
 /// Cycles that a reset lasts: what is in the pipeline runs out meanwhile.
 pub const RESET_CYCLES: usize = 40;
+
+/// The same in a core for 4-bit values: a whole head may still be on its way out of the queue.
+/// A serial link's word takes longer, and a counter of six bits holds it.
+pub const NARROW_RESET_CYCLES: usize = RESET_CYCLES + 20;
+const _: () = assert!(NARROW_RESET_CYCLES < 64);

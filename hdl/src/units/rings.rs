@@ -166,7 +166,8 @@ impl Narrow {
         }
     }
 
-    /// A head's values wait until the largest is known. Two row groups share a word, so a group
+    /// A head's values wait until the largest is known; the last head's are still written before
+    /// the first key, which takes its way through the head stage as well. Two row groups share a word, so a group
     /// of low nibbles is written with nothing above it and kept; the next brings it along.
     fn some() -> Self {
         Narrow {
