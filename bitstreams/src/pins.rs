@@ -34,6 +34,8 @@ pub enum Format {
     /// ECP5: lines `LOCATE COMP "PORT" SITE "PIN";`, and `IOBUF PORT "PORT" ...;` for what
     /// the pin is like.
     Lpf,
+    /// Gowin: lines `IO_LOC "PORT" PIN;`, and `IO_PORT "PORT" ...;` for what the pin is like.
+    Cst,
 }
 
 impl Format {
@@ -42,6 +44,15 @@ impl Format {
         match self {
             Format::Pcf => "pins.pcf",
             Format::Lpf => "pins.lpf",
+            Format::Cst => "pins.cst",
+        }
+    }
+
+    /// What begins a comment.
+    const fn comment(self) -> &'static str {
+        match self {
+            Format::Pcf | Format::Lpf => "#",
+            Format::Cst => "//",
         }
     }
 
@@ -50,6 +61,7 @@ impl Format {
         match self {
             Format::Pcf => "set_io PORT PIN",
             Format::Lpf => "LOCATE COMP \"PORT\" SITE \"PIN\";",
+            Format::Cst => "IO_LOC \"PORT\" PIN;",
         }
     }
 
@@ -74,11 +86,19 @@ impl Format {
                     _ => Err(wrong()),
                 }
             }
+            Format::Cst => {
+                let statement = code.strip_suffix(';').ok_or_else(wrong)?;
+                match statement.split_whitespace().collect::<Vec<_>>().as_slice() {
+                    ["IO_LOC", port, pin] => Ok(Some((port.trim_matches('"'), pin))),
+                    ["IO_PORT", _, _, ..] => Ok(None),
+                    _ => Err(wrong()),
+                }
+            }
         }
     }
 }
 
-/// Ports and their pins; `#` begins a comment.
+/// Ports and their pins, without comments.
 ///
 /// # Errors
 /// A line that is none, a port or a pin that stands twice.
@@ -86,7 +106,7 @@ pub fn parse(format: Format, text: &str) -> Result<BTreeMap<String, String>, Pin
     let mut pins = BTreeMap::new();
     let mut ports: BTreeMap<String, String> = BTreeMap::new();
     for line in text.lines() {
-        let code = line.split('#').next().unwrap_or("").trim();
+        let code = line.split(format.comment()).next().unwrap_or("").trim();
         if code.is_empty() {
             continue;
         }

@@ -4,7 +4,7 @@
 //! bitstream of a top that is slower than the clock that runs it.
 
 use annulus_bitstreams::board::{self, BOARDS};
-use annulus_bitstreams::flow::{self, Device, FlowError, Job, ECP5_85F, ICE40UP5K};
+use annulus_bitstreams::flow::{self, Device, FlowError, Job, ECP5_85F, GW2AR_18, ICE40UP5K};
 use annulus_bitstreams::{build, check, folder, pins, sha256, Board};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,10 @@ fn the_committed_bitstreams_are_current() {
                 // Registers in block RAM and LUTs beside carries take more cells than yosys' LUTs.
                 assert!(manifest.lut4 <= 4_700, "{} LUTs", manifest.lut4);
             }
+            "tang-nano-20k" => {
+                assert_eq!(manifest.resources["MULT9X9"].used, 8, "a product each");
+                assert_eq!(file[..2], [0x1f, 0x8b], "compressed by gzip");
+            }
             _ => {
                 // What the floorplan places, and what else is in block RAM.
                 assert!(manifest.resources["DP16KD"].used >= 192);
@@ -51,7 +55,7 @@ fn ports(board: &Board) -> Vec<String> {
 
 #[test]
 fn every_port_has_its_pin() {
-    let expected: [(&str, &[_]); 2] = [
+    let expected: [(&str, &[_]); 3] = [
         (
             "pico-ice",
             &[
@@ -75,6 +79,17 @@ fn every_port_has_its_pin() {
                 ("led_busy", "C2"),
                 ("led_chosen", "C1"),
                 ("wifi_gpio0", "L2"),
+            ],
+        ),
+        (
+            "tang-nano-20k",
+            &[
+                ("clock", "4"),
+                ("uart_rx", "70"),
+                ("uart_tx", "69"),
+                ("led_configured", "15"),
+                ("led_busy", "16"),
+                ("led_chosen", "17"),
             ],
         ),
     ];
@@ -108,7 +123,9 @@ fn a_board_without_a_bitstream_is_refused() {
         .expect_err("no such board")
         .to_string();
     assert!(
-        error.starts_with("no bitstream is built for ulx4s: boards are pico-ice, ulx3s"),
+        error.starts_with(
+            "no bitstream is built for ulx4s: boards are pico-ice, ulx3s, tang-nano-20k"
+        ),
         "{error}"
     );
 }
@@ -124,7 +141,7 @@ const CHAIN: &str = "module top(input clock, input a, output reg q);
 endmodule";
 
 /// A device of each family, pins for the chain, and one of them that two ports are given.
-fn families() -> [(&'static Device, &'static str, [&'static str; 2]); 2] {
+fn families() -> [(&'static Device, &'static str, [&'static str; 2]); 3] {
     [
         (
             &ICE40UP5K,
@@ -136,6 +153,12 @@ fn families() -> [(&'static Device, &'static str, [&'static str; 2]); 2] {
             "LOCATE COMP \"clock\" SITE \"G2\";\nIOBUF PORT \"clock\" IO_TYPE=LVCMOS33;\n\
              LOCATE COMP \"a\" SITE \"B2\";\nLOCATE COMP \"q\" SITE \"C2\";\n",
             ["SITE \"C2\"", "SITE \"B2\""],
+        ),
+        (
+            &GW2AR_18,
+            "// A comment.\nIO_LOC \"clock\" 4;\nIO_PORT \"clock\" IO_TYPE=LVCMOS33;\n\
+             IO_LOC \"a\" 15;\nIO_LOC \"q\" 16;\n",
+            ["\"q\" 16", "\"q\" 15"],
         ),
     ]
 }
@@ -189,6 +212,7 @@ fn a_line_that_is_no_pin_is_refused() {
         let form = match device.pins {
             pins::Format::Pcf => "set_io PORT PIN",
             pins::Format::Lpf => "LOCATE COMP \"PORT\" SITE \"PIN\";",
+            pins::Format::Cst => "IO_LOC \"PORT\" PIN;",
         };
         assert_eq!(
             error.to_string(),

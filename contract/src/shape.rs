@@ -124,6 +124,8 @@ pub struct Preset {
 pub const PICO_ICE: &str = "pico-ice";
 /// Name of the board with an ECP5-85F and no microcontroller.
 pub const ULX3S: &str = "ulx3s";
+/// Name of the board with a GW2AR-18 and no microcontroller of ours.
+pub const TANG_NANO_20K: &str = "tang-nano-20k";
 
 const ALL_FEATURES: u32 = feature::SINKS | feature::HADAMARD | feature::KIND_COUNTERS;
 
@@ -165,7 +167,7 @@ pub const SIMULATED: [Preset; 5] = [
 ];
 
 /// The cores that are built for boards.
-pub const BOARDS: [Preset; 2] = [
+pub const BOARDS: [Preset; 3] = [
     Preset {
         // iCE40UP5K: four SPRAMs of 32 KiB are the wide memory.
         name: PICO_ICE,
@@ -202,6 +204,24 @@ pub const BOARDS: [Preset; 2] = [
         },
         clock: Some(clock::ULX3S),
     },
+    Preset {
+        // GW2AR-18: 32 of 46 block RAMs are the wide memory.
+        name: TANG_NANO_20K,
+        shape: CoreShape {
+            rows: 1,
+            features: feature::NIBBLES,
+            max_head: 16,
+            memory: 8192,
+            scales: 1024,
+            steps: 128,
+            key_scales: 1024,
+            score_words: 32,
+            residual: 128,
+            hidden: 512,
+            vocab: 256,
+        },
+        clock: Some(clock::TANG_NANO_20K),
+    },
 ];
 
 /// The simulated core with so many lanes.
@@ -223,6 +243,8 @@ pub mod clock {
     pub const PICO_ICE: u32 = 31_250_000;
     /// ULX3S: the FPGA's own PLL, from 25 MHz.
     pub const ULX3S: u32 = 65_000_000;
+    /// Tang Nano 20K: the board's oscillator.
+    pub const TANG_NANO_20K: u32 = 27_000_000;
 }
 
 /// The clock in hertz of the board of this name.

@@ -63,10 +63,12 @@ pub fn spi_core_verilog(shape: &CoreShape) -> Option<String> {
     )
 }
 
-/// The Verilog of such a core behind a UART, for a clock of so many hertz; there is none of
-/// a single row.
+/// The Verilog of such a core behind a UART, for a clock of so many hertz.
 pub fn uart_core_verilog(shape: &CoreShape, hertz: u32) -> Option<String> {
-    preset!(verilog(link::UartCore(shape, hertz)), None)
+    preset!(
+        verilog(link::UartCore(shape, hertz)),
+        Some(verilog(link::UartFoldedCore::new(shape, hertz)))
+    )
 }
 
 fn core_text(shape: &CoreShape) -> Option<String> {

@@ -201,3 +201,11 @@ behind! {
         out tx: "To the host.",
     }
 }
+
+behind! {
+    /// A [`FoldedCore`] behind a UART.
+    UartFoldedCore: FoldedCore, UartLink [hertz] {
+        in rx: "From the host.",
+        out tx: "To the host.",
+    }
+}

@@ -22,7 +22,7 @@ fn main() {
         Some(verilog) => print!("{verilog}"),
         None => {
             eprintln!(
-                "usage: annulus-hdl 8|16|48|64|128|pico-ice|ulx3s, or annulus-hdl top pico-ice|ulx3s"
+                "usage: annulus-hdl 8|16|48|64|128|pico-ice|ulx3s|tang-nano-20k, or annulus-hdl top BOARD"
             );
             std::process::exit(2);
         }

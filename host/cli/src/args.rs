@@ -3,7 +3,7 @@
 use annulus_runtime::backend::twin;
 use annulus_runtime::cores;
 use annulus_runtime::sampling::Sampling;
-use annulus_runtime::serial::ULX3S;
+use annulus_runtime::serial::UART_BOARDS;
 use annulus_runtime::Width;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
@@ -558,12 +558,19 @@ pub struct SelftestArgs {
     pub json: bool,
 }
 
+/// The boards that have a twin.
+fn twin_boards() -> impl Iterator<Item = &'static str> {
+    [twin::BOARD]
+        .into_iter()
+        .chain(UART_BOARDS.iter().map(|board| board.name))
+}
+
 /// Options of `twin`.
 #[derive(Args)]
 #[command(after_help = "\
 Prints the path of a serial port with a board on it. pico-ice: the firmware that is flashed, in an
-emulated RP2040, wired to the core's own Verilog; its FPGA waits for a bitstream. ulx3s: the core's
-own Verilog behind its UART, for --board ulx3s.
+emulated RP2040, wired to the core's own Verilog; its FPGA waits for a bitstream. ulx3s,
+tang-nano-20k: the core's own Verilog behind its UART, for --board.
 
 Example:
   annulus twin &
@@ -573,7 +580,7 @@ pub struct TwinArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "board")]
     pub firmware: Option<PathBuf>,
     /// Which board
-    #[arg(long, value_name = "NAME", default_value = twin::BOARD, value_parser = [twin::BOARD, ULX3S])]
+    #[arg(long, value_name = "NAME", default_value = twin::BOARD, value_parser = PossibleValuesParser::new(twin_boards()))]
     pub board: String,
 }
 

@@ -67,7 +67,7 @@ impl Failure {
                 | SerialError::InUse(_)
                 | SerialError::Open { .. }
                 | SerialError::NoBoard
-                | SerialError::NoUlx3s
+                | SerialError::NoUartBoard(_)
                 | SerialError::Several(_),
             ) => 69,
             Some(SerialError::Gone { .. } | SerialError::NoAnswer(_)) => 74,

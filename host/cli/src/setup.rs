@@ -6,7 +6,7 @@ use annulus_runtime::backend::twin;
 use annulus_runtime::backend::{self, Backend, BackendError, Kind};
 use annulus_runtime::generate::prompt_tokens;
 use annulus_runtime::models::{self, Opened};
-use annulus_runtime::serial::ULX3S;
+use annulus_runtime::serial::UartBoard;
 use annulus_runtime::{cores, CoreShape, Image, Rotation, Scheme, Width};
 use std::path::Path;
 
@@ -20,8 +20,8 @@ pub struct Setup {
     pub image: Image,
     /// The board that was asked what its core is.
     board: Option<Box<dyn Backend>>,
-    /// The board is a ULX3S.
-    ulx3s: bool,
+    /// The board, where it is one without a microcontroller of ours.
+    uart: Option<&'static UartBoard>,
 }
 
 impl Setup {
@@ -63,7 +63,7 @@ impl Setup {
             core,
             image,
             board,
-            ulx3s: args.core.board.as_deref() == Some(ULX3S),
+            uart: on_uart(&args.core),
         })
     }
 
@@ -74,13 +74,14 @@ impl Setup {
         trace: Option<&Path>,
     ) -> Result<Box<dyn Backend>, Failure> {
         let board = self.board.take_if(|board| board.kind() == kind);
-        let mut backend = match board.filter(|_| trace.is_none()) {
-            Some(board) => board,
-            None if kind == Kind::Twin && self.ulx3s => {
-                let twin = twin::start_ulx3s().and_then(twin::connect_ulx3s);
+        let twin = self.uart.filter(|_| kind == Kind::Twin);
+        let mut backend = match (board.filter(|_| trace.is_none()), twin) {
+            (Some(board), _) => board,
+            (None, Some(board)) => {
+                let twin = twin::start_uart(board).and_then(|it| twin::connect_uart(board, it));
                 Box::new(twin.map_err(Failure::new)?)
             }
-            None => backend::open(kind, &self.core, trace, None).map_err(Failure::new)?,
+            (None, None) => backend::open(kind, &self.core, trace, None).map_err(Failure::new)?,
         };
         backend.load(&self.image).map_err(Failure::new)?;
         Ok(backend)
@@ -92,12 +93,16 @@ impl Setup {
     }
 }
 
-/// The board on this port: one with our firmware, or the core of a ULX3S, which has none.
+/// The board that is named, where it is one without a microcontroller of ours.
+fn on_uart(core: &CoreArgs) -> Option<&'static UartBoard> {
+    core.board.as_deref().and_then(UartBoard::named)
+}
+
+/// The board on this port: one with our firmware, or the core of one that has none.
 fn plugged_in(core: &CoreArgs, port: Option<&str>) -> Result<Box<dyn Backend>, BackendError> {
-    Ok(if core.board.as_deref() == Some(ULX3S) {
-        Box::new(backend::on_ulx3s(port)?)
-    } else {
-        Box::new(backend::on_port(port)?)
+    Ok(match on_uart(core) {
+        Some(board) => Box::new(backend::on_uart(board, port)?),
+        None => Box::new(backend::on_port(port)?),
     })
 }
 

@@ -13,7 +13,7 @@ pub mod twin;
 
 pub use self::core::Core;
 pub use self::cuda::Cuda;
-pub use self::serial::{on_port, on_ulx3s, Board};
+pub use self::serial::{on_port, on_uart, Board};
 pub use self::sim::{simulated, BusError, SimBus};
 pub use self::software::{Engine, Plain, Software};
 

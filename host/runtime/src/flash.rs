@@ -11,13 +11,13 @@ pub use annulus_probe as probe;
 
 use crate::models::OpenError;
 use crate::script::ScriptError;
-use crate::serial::SerialError;
-use annulus_contract::shape::ULX3S;
+use crate::serial::{SerialError, UartBoard};
 use annulus_contract::wire::Fault;
 use annulus_model::compile::CompileError;
 use bitstream::{Bitstream, BitstreamError};
+use flate2::read::GzDecoder;
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -113,12 +113,24 @@ pub enum FlashError {
     Programmer(ExitStatus),
 }
 
-/// Reads a bitstream and makes sure that it is for this part.
+/// What gzip begins with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// Reads a bitstream, which may be compressed by gzip, and makes sure that it is for this part.
 ///
 /// # Errors
 /// If it is damaged, or for another part.
 pub fn bitstream_for(path: &Path, part: &str) -> Result<Vec<u8>, FlashError> {
-    let bytes = read(path)?;
+    let mut bytes = read(path)?;
+    if bytes.starts_with(&GZIP) {
+        let mut plain = vec![];
+        let read = GzDecoder::new(&bytes[..]).read_to_end(&mut plain);
+        read.map_err(|error| FlashError::File {
+            path: path.into(),
+            error,
+        })?;
+        bytes = plain;
+    }
     let parsed = Bitstream::parse(&bytes).map_err(|error| FlashError::Bitstream {
         path: path.into(),
         error,
@@ -144,18 +156,20 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FlashError> {
     })
 }
 
-/// The part on the ULX3S that this project builds for.
-pub const ULX3S_PART: &str = "LFE5U-85F";
-
-/// Programs a ULX3S with openFPGALoader, which reports on the terminal. `store` keeps the bitstream
-/// in the board's flash.
+/// Programs a board without a microcontroller of ours with openFPGALoader, which reports on the
+/// terminal. `store` keeps the bitstream in the board's flash.
 ///
 /// # Errors
 /// If the bitstream is for another part, or openFPGALoader is missing or fails.
-pub fn ulx3s(path: &Path, store: bool, programmer: &OsStr) -> Result<(), FlashError> {
-    bitstream_for(path, ULX3S_PART)?;
+pub fn with_programmer(
+    board: &UartBoard,
+    path: &Path,
+    store: bool,
+    programmer: &OsStr,
+) -> Result<(), FlashError> {
+    bitstream_for(path, board.part)?;
     let mut command = Command::new(programmer);
-    command.args(["-b", ULX3S]);
+    command.args(["-b", board.programmer]);
     if store {
         command.arg("--write-flash");
     }

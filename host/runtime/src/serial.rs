@@ -9,8 +9,8 @@ mod line;
 mod local;
 mod reply;
 mod uart;
+mod uart_board;
 
-pub use annulus_contract::shape::ULX3S;
 pub use arrival::await_board;
 pub use bus::WireBus;
 pub use client::Client;
@@ -18,7 +18,8 @@ pub use devices::{board, boards, devices, list, Device};
 pub use line::{open, Line, PortLine};
 pub use local::{Breakage, LocalLine};
 pub use reply::{Greeting, Reply};
-pub use uart::{ulx3s, ulx3s_line, PortStream, UartLine};
+pub use uart::{PortStream, UartLine};
+pub use uart_board::{UartBoard, UART_BOARDS};
 
 pub use annulus_contract::wire::{Object, Place, Reboot, Request, VERSION};
 
@@ -84,9 +85,9 @@ pub enum SerialError {
     /// No port carries a board.
     #[error("no Annulus board is plugged in: `annulus devices` shows which serial ports there are, and --port names one")]
     NoBoard,
-    /// No port carries a ULX3S.
-    #[error("no ULX3S is plugged in: `annulus devices` shows which serial ports there are, and --port names one")]
-    NoUlx3s,
+    /// No port carries this board.
+    #[error("no {0} is plugged in: `annulus devices` shows which serial ports there are, and --port names one")]
+    NoUartBoard(&'static str),
     /// Several do.
     #[error("several boards are plugged in: name one with --port ({0})")]
     Several(String),

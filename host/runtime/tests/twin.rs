@@ -11,7 +11,7 @@ use annulus_runtime::lockstep::compare;
 use annulus_runtime::models;
 use annulus_runtime::sampling::Sampling;
 use annulus_runtime::script::script;
-use annulus_runtime::serial::{open, Client, Line, SerialError};
+use annulus_runtime::serial::{open, Client, Line, SerialError, UartBoard};
 use annulus_runtime::Image;
 use annulus_sim::twin::{blank_bitstream, Leds, Twin, TwinError};
 use std::io;
@@ -451,15 +451,17 @@ fn a_plug_that_is_pulled_in_the_middle_of_a_load() {
 
 // ---- without a microcontroller -----------------------------------------------
 
-/// The core of a ULX3S over its UART, and this processor, with this model.
-fn equal_over_uart(path: &Path, window: Option<usize>, count: usize) {
-    let core = annulus_contract::shape::of_board("ulx3s").unwrap();
-    let model = models::open(path, None, annulus_runtime::Rotation::Hadamard).unwrap();
+/// The core of a board over its UART, and this processor, with this model.
+fn equal_over_uart(name: &str, path: &Path, window: Option<usize>, count: usize) {
+    let uart = UartBoard::named(name).unwrap();
+    let core = annulus_contract::shape::of_board(name).unwrap();
+    let mut model = models::open(path, None, annulus_runtime::Rotation::Hadamard).unwrap();
+    model.suit(&core).unwrap();
     let image = model.image(&core, window, None).unwrap();
     let gumbel = SAMPLING.gumbel(&image).unwrap();
-    let mut board = twin::connect_ulx3s(twin::start_ulx3s().unwrap()).unwrap();
+    let mut board = twin::connect_uart(uart, twin::start_uart(uart).unwrap()).unwrap();
     assert_eq!(board.shape(), Some(&core));
-    assert_eq!(board.client().greeting().board, "ulx3s");
+    assert_eq!(board.client().greeting().board, name);
     let start = Instant::now();
     board.load(&image).unwrap();
     println!("loaded in {:?}", start.elapsed());
@@ -495,7 +497,12 @@ fn equal_over_uart(path: &Path, window: Option<usize>, count: usize) {
 
 #[test]
 fn names_over_the_uart_of_a_ulx3s_are_those_of_the_cpu() {
-    equal_over_uart(Path::new("names"), None, 100);
+    equal_over_uart("ulx3s", Path::new("names"), None, 100);
+}
+
+#[test]
+fn names_over_the_uart_of_a_tang_nano_20k_are_those_of_the_cpu() {
+    equal_over_uart("tang-nano-20k", Path::new("names"), None, 30);
 }
 
 #[test]
@@ -504,7 +511,12 @@ fn stories260k_over_the_uart_of_a_ulx3s_are_those_of_the_cpu() {
         eprintln!("SKIPPED, nothing was tested: ANNULUS_DATA names no folder with stories260K.bin");
         return;
     };
-    equal_over_uart(&Path::new(&folder).join("stories260K.bin"), Some(128), 40);
+    equal_over_uart(
+        "ulx3s",
+        &Path::new(&folder).join("stories260K.bin"),
+        Some(128),
+        40,
+    );
 }
 
 /// A model that is too large is refused by the board itself, with what is short and by how much.

@@ -4,8 +4,8 @@ use super::CLOCK;
 use crate::verilated::{Build, Design, Model, Port, Progress, SimError};
 use annulus_contract::link::uart::{Stream, Uart, BAUD};
 use annulus_contract::link::Master;
-use annulus_contract::shape::{CoreShape, ULX3S};
-use annulus_hdl::boards::ulx3s;
+use annulus_contract::shape::{CoreShape, TANG_NANO_20K, ULX3S};
+use annulus_hdl::boards::{self, tang_nano_20k, ulx3s};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 
@@ -39,16 +39,12 @@ impl UartDesign {
             lanes: shape.lanes(),
         })?;
         let name = format!("uart_core{}", shape.lanes());
-        let design = Build::new(&name, &verilog).build(progress)?;
-        let (rx, tx) = (design.port("rx")?, design.port("tx")?);
-        let busy = design.port("busy")?;
-        Ok(Self {
-            design,
-            rx,
-            tx,
-            busy,
+        Self::of_build(
+            &Build::new(&name, &verilog),
+            ["rx", "tx", "busy"],
             hertz,
-        })
+            progress,
+        )
     }
 
     /// The whole top of the ULX3S with models of the device's clocks, in which a cycle of the
@@ -57,16 +53,45 @@ impl UartDesign {
     /// # Errors
     /// Verilator is missing, or it refused the design.
     pub fn ulx3s(progress: &mut dyn FnMut(Progress)) -> Result<Self, SimError> {
-        let top = annulus_hdl::boards::verilog(ULX3S).unwrap_or_default();
-        let design = Build::new(ULX3S, &(top + ulx3s::MODELS)).build(progress)?;
-        let (rx, tx) = (design.port("ftdi_txd")?, design.port("ftdi_rxd")?);
-        let busy = design.port("led_busy")?;
+        let top = boards::verilog(ULX3S).unwrap_or_default();
+        let build = Build::new(ULX3S, &(top + ulx3s::MODELS));
+        Self::of_build(
+            &build,
+            ["ftdi_txd", "ftdi_rxd", "led_busy"],
+            ulx3s::CLOCK,
+            progress,
+        )
+    }
+
+    /// The whole top of the Tang Nano 20K.
+    ///
+    /// # Errors
+    /// Verilator is missing, or it refused the design.
+    pub fn tang_nano_20k(progress: &mut dyn FnMut(Progress)) -> Result<Self, SimError> {
+        let top = boards::verilog(TANG_NANO_20K).unwrap_or_default();
+        let build = Build::new(TANG_NANO_20K, &top);
+        let wires = ["uart_rx", "uart_tx", "led_busy"];
+        Self::of_build(&build, wires, tang_nano_20k::CLOCK, progress)
+    }
+
+    /// Any design, from its ports to the host and from it, and the light of a core at work.
+    ///
+    /// # Errors
+    /// Verilator is missing, it refused the design, or the design has no such ports.
+    pub fn of_build(
+        build: &Build,
+        [rx, tx, busy]: [&str; 3],
+        hertz: u32,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, SimError> {
+        let design = build.build(progress)?;
+        let [rx, tx, busy] = [design.port(rx)?, design.port(tx)?, design.port(busy)?];
         Ok(Self {
             design,
             rx,
             tx,
             busy,
-            hertz: ulx3s::CLOCK,
+            hertz,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::args::DevicesArgs;
 use crate::output::{self, Outcome};
-use annulus_runtime::serial::{self, Device};
+use annulus_runtime::serial::{self, Device, UartBoard};
 use serde::Serialize;
 
 /// What `--json` prints.
@@ -50,13 +50,14 @@ pub fn run(args: &DevicesArgs) -> Outcome {
 
 /// A port on a line, and what keeps it from being opened on the next.
 fn line(device: &Device) -> String {
-    let what = match (&device.board, &device.product) {
-        (Some(board), _) => format!("Annulus board {board}"),
-        (None, Some(product)) if device.is_ulx3s() => {
-            format!("{product}: --board ulx3s drives the core in it, if there is one")
+    let what = match (&device.board, UartBoard::on(device), &device.product) {
+        (Some(board), ..) => format!("Annulus board {board}"),
+        (None, Some(board), Some(product)) => {
+            let name = board.name;
+            format!("{product}: --board {name} drives the core in it, if there is one")
         }
-        (None, Some(product)) => format!("not a board of ours: {product}"),
-        (None, None) => "not a board of ours".into(),
+        (None, _, Some(product)) => format!("not a board of ours: {product}"),
+        (None, _, None) => "not a board of ours".into(),
     };
     let usb = device.usb.as_deref().unwrap_or("no USB");
     let mut line = format!("{:<16}{usb:<12}{what}", device.port);

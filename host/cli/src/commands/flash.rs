@@ -7,7 +7,7 @@ use annulus_runtime::flash::provision::{provision, Event, Provision, Standalone}
 use annulus_runtime::flash::uf2::Family;
 use annulus_runtime::flash::{self, FlashError};
 use annulus_runtime::serial::{
-    self, await_board, Client, Object, Place, PortLine, Reboot, Request, SerialError, ULX3S,
+    self, await_board, Client, Object, Place, PortLine, Reboot, Request, SerialError, UartBoard,
     VERSION,
 };
 use annulus_runtime::CoreShape;
@@ -26,15 +26,17 @@ pub fn run(args: &FlashArgs) -> Outcome {
     if let Some(path) = &args.firmware {
         firmware(args, path)?;
     }
-    if args.board.as_deref() == Some(ULX3S) {
+    if let Some(board) = args.board.as_deref().and_then(UartBoard::named) {
         return match (&args.bitstream, &args.model) {
-            (_, Some(_)) => Err(Failure::Verdict(
-                "a ULX3S keeps no images: it has no microcontroller that could load them".into(),
-            )),
+            (_, Some(_)) => Err(Failure::Verdict(format!(
+                "a {} keeps no images: it has no microcontroller that could load them",
+                board.title
+            ))),
             (Some(path), None) => {
                 let programmer = OsStr::new("openFPGALoader");
-                flash::ulx3s(path, args.store, programmer).map_err(Failure::new)?;
-                look_at_ulx3s(args, path)
+                flash::with_programmer(board, path, args.store, programmer)
+                    .map_err(Failure::new)?;
+                look_at_uart(board, args, path)
             }
             (None, None) => Ok(()),
         };
@@ -271,14 +273,15 @@ fn configured(whose: &str, path: &Path, core: &CoreShape) -> String {
     )
 }
 
-/// Asks the core of a ULX3S that has just been programmed, if the programmer has given its serial
+/// Asks the core of a board that has just been programmed, if the programmer has given its serial
 /// port back.
-fn look_at_ulx3s(args: &FlashArgs, path: &Path) -> Outcome {
-    let client = match serial::ulx3s(args.port.port.as_deref()) {
+fn look_at_uart(board: &UartBoard, args: &FlashArgs, path: &Path) -> Outcome {
+    let client = match board.client(args.port.port.as_deref()) {
         Ok(client) => client,
-        Err(SerialError::NoUlx3s) => return output::write(
-            "programmed; no serial port of a ULX3S is there to ask which core answers (`annulus selftest --model names --backend serial --board ulx3s`)\n",
-        ),
+        Err(SerialError::NoUartBoard(title)) => return output::write(&format!(
+            "programmed; no serial port of a {title} is there to ask which core answers (`annulus selftest --model names --backend serial --board {}`)\n",
+            board.name
+        )),
         Err(error) => return Err(Failure::new(error)),
     };
     let greeting = client.greeting();

@@ -3,11 +3,11 @@
 use crate::args::TwinArgs;
 use crate::output::{self, Failure, Outcome};
 use annulus_runtime::backend::twin;
-use annulus_runtime::serial::ULX3S;
+use annulus_runtime::serial::UartBoard;
 
 pub fn run(args: &TwinArgs) -> Outcome {
-    if args.board == ULX3S {
-        let twin = twin::start_ulx3s().map_err(Failure::new)?;
+    if let Some(board) = UartBoard::named(&args.board) {
+        let twin = twin::start_uart(board).map_err(Failure::new)?;
         output::write(&format!("{}\n", twin.port().display()))?;
         twin.wait();
         return Ok(());

@@ -10,6 +10,7 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -286,6 +287,31 @@ fn a_ulx3s_is_flashed_with_its_programmer() {
     fails(&flash(""), 1, &["iCE40UP5K", "LFE5U-85F"]);
     let run = flash("--store --model names");
     fails(&run, 1, &["a ULX3S keeps no images"]);
+}
+
+/// The other board of that kind has another name there, and its bitstream is the committed one.
+#[test]
+fn a_tang_nano_20k_is_flashed_with_its_programmer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let told = folder.path().join("told");
+    let programmer = folder.path().join("openFPGALoader");
+    let script = format!("#!/bin/sh\necho \"$@\" > '{}'\n", told.display());
+    fs::write(&programmer, script).expect("it is written");
+    fs::set_permissions(&programmer, fs::Permissions::from_mode(0o755)).expect("it may run");
+    let flash = |bitstream: &Path| {
+        let mut command = command();
+        command.env("PATH", folder.path());
+        command.args(["flash", "--board", "tang-nano-20k", "--bitstream"]);
+        ran(command.arg(bitstream))
+    };
+    let bitstreams = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bitstreams");
+    let own = bitstreams.join("tang-nano-20k/tang-nano-20k.fs.gz");
+    let said = flash(&own).ok();
+    assert!(said.contains("no serial port of a Tang Nano 20K"), "{said}");
+    let heard = fs::read_to_string(&told).expect("it was called");
+    assert_eq!(heard, format!("-b tangnano20k {}\n", own.display()));
+    let other = flash(&bitstreams.join("ulx3s/ulx3s.bit"));
+    fails(&other, 1, &["LFE5U-85F", "GW2A-18"]);
 }
 
 /// New firmware is there when it answers: its port comes late, not at all, or with something else.

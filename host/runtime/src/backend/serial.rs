@@ -2,7 +2,7 @@
 
 use super::{Backend, BackendError, Choice, Core, Kind, Saved};
 use crate::driver::Counters;
-use crate::serial::{self, Client, Line, PortLine, SerialError, UartLine, WireBus};
+use crate::serial::{self, Client, Line, PortLine, SerialError, UartBoard, UartLine, WireBus};
 use annulus_contract::shape::CoreShape;
 use annulus_contract::wire::{Fault, Object, Place, Request};
 use annulus_model::image::Image;
@@ -29,13 +29,13 @@ pub fn on_port(port: Option<&str>) -> Result<Board<PortLine>, BackendError> {
     Board::new(Kind::Serial, client)
 }
 
-/// The ULX3S on this port, driven from here over its UART; without one, the only one that is
-/// plugged in.
+/// The board of this kind on this port, driven from here over its UART; without a port, the only
+/// one that is plugged in.
 ///
 /// # Errors
 /// If there is none, it cannot be opened, or no core answers on it.
-pub fn on_ulx3s(port: Option<&str>) -> Result<Board<UartLine>, BackendError> {
-    Board::new(Kind::Serial, serial::ulx3s(port)?)
+pub fn on_uart(board: &UartBoard, port: Option<&str>) -> Result<Board<UartLine>, BackendError> {
+    Board::new(Kind::Serial, board.client(port)?)
 }
 
 impl<L: Line> Board<L> {

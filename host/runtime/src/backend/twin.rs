@@ -2,7 +2,7 @@
 
 use crate::backend::{BackendError, Board, Kind};
 use crate::flash::elf;
-use crate::serial::{self, open, Client, Line, PortLine, UartLine, ULX3S};
+use crate::serial::{open, Client, Line, PortLine, UartBoard, UartLine};
 use annulus_contract::shape::{self, CoreShape, PICO_ICE};
 use annulus_contract::wire::{Fault, Object, Place};
 use annulus_sim::progress;
@@ -111,24 +111,28 @@ pub fn connect(twin: Twin) -> Result<Board<TwinLine<PortLine, Twin>>, BackendErr
     Board::new(Kind::Twin, client)
 }
 
-/// Switch a twin of the ULX3S on. The core is built on first use, with its progress on the terminal.
+/// Switch a twin of a board without a microcontroller of ours on. The core is built on first use,
+/// with its progress on the terminal.
 ///
 /// # Errors
 /// If the core cannot be built, or there is no pseudo-terminal.
-pub fn start_ulx3s() -> Result<UartTwin, BackendError> {
-    let Some(core) = shape::of_board(ULX3S) else {
+pub fn start_uart(board: &UartBoard) -> Result<UartTwin, BackendError> {
+    let Some(core) = shape::of_board(board.name) else {
         unreachable!("a preset");
     };
-    let mut progress = progress::on_terminal("core of the ULX3S");
-    Ok(UartTwin::start(&core, &mut progress)?)
+    let name = format!("core of the {}", board.title);
+    Ok(UartTwin::start(&core, &mut progress::on_terminal(&name))?)
 }
 
-/// Drive the core of a twin of the ULX3S.
+/// Drive the core of a twin of such a board.
 ///
 /// # Errors
 /// If it does not answer.
-pub fn connect_ulx3s(twin: UartTwin) -> Result<Board<TwinLine<UartLine, UartTwin>>, BackendError> {
+pub fn connect_uart(
+    board: &UartBoard,
+    twin: UartTwin,
+) -> Result<Board<TwinLine<UartLine, UartTwin>>, BackendError> {
     let port = twin.port().to_string_lossy().into_owned();
-    let line = serial::ulx3s_line(&port)?;
+    let line = board.line(&port)?;
     Board::new(Kind::Twin, Client::new(TwinLine { line, twin }, &port)?)
 }

@@ -4,6 +4,10 @@
 //!
 //! *ECP5*: comments (`Part: LFE5U-85F-6CABGA381`), a preamble, then commands of four bytes, one
 //! of which makes the FPGA compare its IDCODE, and the last of which says that it is done.
+//!
+//! *Gowin*: see [`gowin`].
+
+mod gowin;
 
 use annulus_contract::ice40::{self, crc16, Bank, CRC_RESET};
 use nom::bytes::complete::{tag, take, take_until};
@@ -13,13 +17,13 @@ use nom::{IResult, Parser};
 /// Why bytes are not a bitstream that can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BitstreamError {
-    /// Neither preamble is in it.
-    #[error("this is no bitstream for an iCE40 or an ECP5: it has neither's preamble")]
+    /// No preamble is in it.
+    #[error("this is no bitstream for an iCE40, an ECP5 or a Gowin FPGA: it has none of their preambles")]
     Unknown,
     /// It ends too early.
     #[error("the bitstream is truncated: copy or build it again")]
     Truncated,
-    /// An iCE40's checksum is wrong, or missing.
+    /// A checksum is wrong, or missing.
     #[error("the bitstream is damaged: its checksum is wrong; build it again")]
     Checksum,
     /// A command that is none.
@@ -63,6 +67,9 @@ impl Bitstream {
     /// # Errors
     /// If it is none, or damaged.
     pub fn parse(bytes: &[u8]) -> Result<Self, BitstreamError> {
+        if let Some(part) = gowin::part(bytes) {
+            return Ok(Bitstream { part: part? });
+        }
         let (ice40, ecp5) = (after(&ice40::PREAMBLE, bytes), after(ECP5, bytes));
         let part = match (ice40, ecp5) {
             // Whichever begins first: the other's preamble may be in its data.

@@ -16,23 +16,12 @@ pub struct Device {
     pub usb: Option<String>,
     /// What it calls itself there.
     pub product: Option<String>,
+    /// Which of its interfaces there the port is.
+    pub interface: Option<u8>,
     /// Its serial number there.
     pub serial: Option<String>,
     /// Why it cannot be opened, if it cannot.
     pub trouble: Option<String>,
-}
-
-/// Vendor and chip of the UART on a ULX3S, and what its product string begins with.
-const FTDI: (u16, u16) = (0x0403, 0x6015);
-const ULX3S_PRODUCT: &str = "ULX3S";
-
-impl Device {
-    /// Whether it is the UART of a ULX3S: whether a core is behind it, only asking would tell.
-    pub fn is_ulx3s(&self) -> bool {
-        let usb = format!("{:04x}:{:04x}", FTDI.0, FTDI.1);
-        let named = |product: &String| product.starts_with(ULX3S_PRODUCT);
-        self.usb.as_ref() == Some(&usb) && self.product.as_ref().is_some_and(named)
-    }
 }
 
 /// The serial ports of this machine. None is opened or written to.
@@ -56,6 +45,7 @@ pub fn devices(ports: Vec<SerialPortInfo>) -> impl Iterator<Item = Device> {
             board: None,
             usb: None,
             product: None,
+            interface: None,
             serial: None,
         };
         if let SerialPortType::UsbPort(on_usb) = info.port_type {
@@ -69,6 +59,7 @@ pub fn devices(ports: Vec<SerialPortInfo>) -> impl Iterator<Item = Device> {
             device.board = name.filter(|_| ours).map(Into::into);
             device.usb = Some(format!("{:04x}:{:04x}", on_usb.vid, on_usb.pid));
             device.product = on_usb.product;
+            device.interface = on_usb.interface;
             device.serial = on_usb.serial_number;
         }
         device
@@ -114,6 +105,7 @@ pub(super) fn only(mut ports: Vec<String>) -> Result<String, SerialError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serial::UartBoard;
     use serialport::UsbPortInfo;
 
     fn on_usb(port: &str, (vid, pid): (u16, u16), product: &str) -> SerialPortInfo {
@@ -125,7 +117,7 @@ mod tests {
                 serial_number: Some("1".into()),
                 manufacturer: None,
                 product: Some(product.into()),
-                interface: None,
+                interface: port.ends_with('1').then_some(1),
             }),
         }
     }
@@ -138,8 +130,11 @@ mod tests {
             on_usb("/dev/ttyACM1", ours, "Annulus_pico2-ice"),
             // The number is one for tests, and others use it too.
             on_usb("/dev/ttyACM2", ours, "Somebody's experiment"),
-            on_usb("/dev/ttyUSB0", FTDI, "ULX3S FPGA 85K v3.0.8"),
-            on_usb("/dev/ttyUSB1", FTDI, "FT231X USB UART"),
+            on_usb("/dev/ttyUSB0", (0x0403, 0x6015), "ULX3S FPGA 85K v3.0.8"),
+            on_usb("/dev/ttyUSB1", (0x0403, 0x6015), "FT231X USB UART"),
+            // The first interface is JTAG.
+            on_usb("/dev/ttyUSB10", (0x0403, 0x6010), "USB Debugger"),
+            on_usb("/dev/ttyUSB11", (0x0403, 0x6010), "USB_Debugger"),
             SerialPortInfo {
                 port_name: "/dev/ttyS0".into(),
                 port_type: SerialPortType::Unknown,
@@ -150,12 +145,33 @@ mod tests {
         let none = None;
         assert_eq!(
             boards,
-            [Some("pico-ice"), Some("pico2-ice"), none, none, none, none]
+            [
+                Some("pico-ice"),
+                Some("pico2-ice"),
+                none,
+                none,
+                none,
+                none,
+                none,
+                none
+            ]
         );
-        let ulx3s: Vec<_> = devices.iter().map(Device::is_ulx3s).collect();
-        assert_eq!(ulx3s, [false, false, false, true, false, false]);
+        let uarts = devices.iter().map(|d| UartBoard::on(d).map(|b| b.name));
+        assert_eq!(
+            uarts.collect::<Vec<_>>(),
+            [
+                none,
+                none,
+                none,
+                Some("ulx3s"),
+                none,
+                none,
+                Some("tang-nano-20k"),
+                none
+            ]
+        );
         assert_eq!(devices[0].usb.as_deref(), Some("1209:0001"));
-        assert_eq!(devices[5].usb, None);
+        assert_eq!(devices[7].usb, None);
     }
 
     #[test]

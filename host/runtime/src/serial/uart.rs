@@ -1,11 +1,9 @@
-//! A core at the other end of a UART: the ULX3S, whose USB chip is one.
+//! A core at the other end of a UART, on a board whose USB chip is one.
 
 use super::line::opened;
 use super::local::{Breakage, LocalLine};
-use super::{list, Client, SerialError};
-use crate::flash::ULX3S_PART;
+use super::{list, Client, Device, SerialError, UartBoard};
 use annulus_contract::link::uart::{Stream, Uart, BAUD};
-use annulus_contract::shape::ULX3S;
 use serialport::SerialPort;
 use std::io;
 use std::time::Duration;
@@ -43,38 +41,41 @@ impl Stream for PortStream {
     }
 }
 
-/// A session with the ULX3S on this port; without one, with the only one that is plugged in.
-///
-/// # Errors
-/// If there is none, it cannot be opened, or nobody answers on it.
-pub fn ulx3s(port: Option<&str>) -> Result<Client<UartLine>, SerialError> {
-    let port = match port {
-        Some(port) => port.to_owned(),
-        None => find()?,
-    };
-    Client::new(ulx3s_line(&port)?, &port)
-}
+impl UartBoard {
+    /// A session with the board of this kind on this port; without one, with the only one that is
+    /// plugged in.
+    ///
+    /// # Errors
+    /// If there is none, it cannot be opened, or nobody answers on it.
+    pub fn client(&self, port: Option<&str>) -> Result<Client<UartLine>, SerialError> {
+        let port = match port {
+            Some(port) => port.to_owned(),
+            None => self.find()?,
+        };
+        Client::new(self.line(&port)?, &port)
+    }
 
-/// The line to the core of the ULX3S on this port.
-///
-/// # Errors
-/// If it cannot be opened.
-pub fn ulx3s_line(port: &str) -> Result<UartLine, SerialError> {
-    let broken = Breakage::default();
-    let stream = PortStream {
-        port: opened(port, BAUD, PATIENCE)?,
-        broken: broken.clone(),
-    };
-    let wire = Uart::new(stream);
-    Ok(LocalLine::new(ULX3S, ULX3S_PART, wire, broken))
-}
+    /// The line to the core of the board of this kind on this port.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn line(&self, port: &str) -> Result<UartLine, SerialError> {
+        let broken = Breakage::default();
+        let stream = PortStream {
+            port: opened(port, BAUD, PATIENCE)?,
+            broken: broken.clone(),
+        };
+        let wire = Uart::new(stream);
+        Ok(LocalLine::new(self.name, self.part, wire, broken))
+    }
 
-fn find() -> Result<String, SerialError> {
-    let boards = list().into_iter().filter(|device| device.is_ulx3s());
-    let ports: Vec<String> = boards.map(|device| device.port).collect();
-    match &ports[..] {
-        [] => Err(SerialError::NoUlx3s),
-        [port] => Ok(port.clone()),
-        _ => Err(SerialError::Several(ports.join(", "))),
+    fn find(&self) -> Result<String, SerialError> {
+        let here = |device: &Device| UartBoard::on(device).is_some_and(|it| it.name == self.name);
+        let ports = list().into_iter().filter(here).map(|device| device.port);
+        match &ports.collect::<Vec<_>>()[..] {
+            [] => Err(SerialError::NoUartBoard(self.title)),
+            [port] => Ok(port.clone()),
+            ports => Err(SerialError::Several(ports.join(", "))),
+        }
     }
 }

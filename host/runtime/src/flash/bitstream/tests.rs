@@ -46,6 +46,34 @@ fn ecp5(comment: &str, code: u32) -> Vec<u8> {
     file
 }
 
+/// A Gowin part's bitstream, of three lines of data.
+fn gowin(code: u32) -> String {
+    let line = |bytes: &[u8]| {
+        let digits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
+        digits + "\n"
+    };
+    let mut file = String::from("// Part: a comment says nothing\n\n");
+    file += &line(&[0xff; 20]);
+    file += &line(&[0xa5, 0xc3]);
+    let mut summed = vec![0x06, 0, 0, 0];
+    summed.extend(code.to_be_bytes());
+    file += &line(&summed);
+    file += &line(&[0xd2, 0, 0xff, 0xff, 0, 0, 0, 0]);
+    let count = [0x3b, 0x80, 0, 3];
+    summed.extend(count);
+    file += &line(&count);
+    for data in [[1, 2, 3], [0, 0, 0], [0xff, 0x7e, 0xaa]] {
+        summed.extend(data);
+        let mut whole = data.to_vec();
+        whole.extend(gowin::crc16_arc(&summed).to_le_bytes());
+        whole.extend([0xff; 6]);
+        file += &line(&whole);
+        summed = vec![0xff; 6];
+    }
+    file += &line(&[0x0a, 0, 0, 0, 0, 0, 0x12, 0x34]);
+    file + &line(&[0x08, 0, 0, 0])
+}
+
 fn part(file: &[u8]) -> Result<&'static str, BitstreamError> {
     Bitstream::parse(file).map(|bitstream| bitstream.part())
 }
@@ -65,6 +93,28 @@ fn parts_are_told_by_what_is_inside() {
     );
     assert_eq!(part(&ecp5(comment, 1)), Err(BitstreamError::Part));
     assert_eq!(part(b"hello"), Err(BitstreamError::Unknown));
+}
+
+#[test]
+fn what_is_written_in_digits_is_read_too() {
+    let file = gowin(0x081b);
+    assert_eq!(part(file.as_bytes()), Ok("GW2A-18"));
+    assert_eq!(part(gowin(1).as_bytes()), Err(BitstreamError::Part));
+    let start = file.find("1010010111000011").expect("a preamble") + 17;
+    for end in start..file.len() - 32 {
+        let error = part(&file.as_bytes()[..end]).expect_err("it is cut off");
+        assert!(
+            matches!(error, BitstreamError::Truncated | BitstreamError::Checksum),
+            "{error}"
+        );
+    }
+    let data = file
+        .find("00000001_00000010".replace('_', "").as_str())
+        .expect("data");
+    let mut damaged = file.into_bytes();
+    damaged[data] ^= 1;
+    assert_eq!(part(&damaged), Err(BitstreamError::Checksum));
+    assert_eq!(gowin::crc16_arc(b"123456789"), 0xbb3d);
 }
 
 #[test]
