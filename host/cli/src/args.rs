@@ -108,7 +108,7 @@ pub struct CoreArgs {
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(cores::boards()))]
     pub board: Option<String>,
     /// Bits that a weight of the blocks' matrices is stored in: 8, or 4 and a scale for each 16.
-    /// Simulated cores and the pico-ice have what it takes [default: what the model asks for,
+    /// Simulated cores and the boards of 8 lanes have what it takes [default: what the model asks for,
     /// else 8]
     #[arg(long, value_name = "B", value_parser = width)]
     pub weight_bits: Option<Width>,
