@@ -126,7 +126,7 @@ pub fn run(job: &Job, progress: &mut dyn FnMut(&str)) -> Result<Routed, FlowErro
     })?;
     let (goal, seed) = (job.goal.to_string(), job.seed.to_string());
     if update(&folder.join("top.v"), job.verilog)?
-        | update(&folder.join("synthesis.ys"), &script(job))?
+        | update(&folder.join("synthesis.ys"), &script(device, job.places))?
     {
         discard(&folder.join("top.json"));
     }
@@ -196,13 +196,14 @@ fn bitstream(folder: &Path, device: &Device) -> Result<Vec<u8>, FlowError> {
     done.map_err(|error| FlowError::File { path, error })
 }
 
-/// What yosys is to do.
-fn script(job: &Job) -> String {
-    let [first, last] = job.device.synthesis;
+/// What yosys is to do: of `top.v` it makes `top.json` for nextpnr, with memories in their places,
+/// and counts the cells in `cells.txt`.
+pub fn script(device: &Device, places: &[(String, String)]) -> String {
+    let [first, last] = device.synthesis;
     let place = |(cell, site): &(String, String)| {
         format!("select -assert-count 1 c:{cell}\nsetattr -set BEL \"{site}\" c:{cell}\n")
     };
-    let places: String = job.places.iter().map(place).collect();
+    let places: String = places.iter().map(place).collect();
     format!("{first}\n{places}{last}\nwrite_json top.json\ntee -o cells.txt stat\n")
 }
 

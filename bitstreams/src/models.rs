@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// Models whose cycles go into a manifest, if they fit: those that ship with Annulus, and one that
 /// may be on this machine.
-const MODELS: [&str; 3] = ["names", "shakespeare", "stories260K"];
+const MODELS: [&str; 4] = ["names", "shakespeare", "shakespeare-int4", "stories260K"];
 /// Where the last may also be, beside its tokenizer: a folder of checkpoints.
 const DATA: &str = "ANNULUS_DATA";
 

@@ -121,10 +121,20 @@ pub const fn value_mantissa(v: i32) -> i8 {
 /// assert_eq!(m, [7, -8, 0, 1]);
 /// ```
 pub fn narrow_values(v: &[i32], m: &mut [i8]) {
-    let e = i32::from(exponent(max_magnitude(v), 12));
+    let e = narrow_exponent(v);
     for (m, &v) in m.iter_mut().zip(v) {
-        *m = (sat(rshr(v.into(), 8 + e), 4) << e) as i8;
+        *m = narrow_value(v, e) << e;
     }
+}
+
+/// The exponent of a head's 4-bit values, 0 to 4.
+pub fn narrow_exponent(v: &[i32]) -> u8 {
+    exponent(max_magnitude(v), 12)
+}
+
+/// `v` as a 4-bit number n of exponent `e`, that of its head.
+pub const fn narrow_value(v: i32, e: u8) -> i8 {
+    sat(rshr(v as i64, 8 + e as i32), 4) as i8
 }
 
 const fn exponent(max_magnitude: u32, bits: u32) -> u8 {

@@ -117,7 +117,7 @@ pub mod feature {
     pub const KIND_COUNTERS: u32 = 4;
     /// Matrices of 4-bit weights.
     pub const NIBBLES: u32 = 8;
-    /// Value rings of 4-bit values. No core has them yet.
+    /// Value rings of 4-bit values; with [`NIBBLES`] or not at all.
     pub const NARROW_VALUES: u32 = 16;
 }
 
@@ -167,6 +167,10 @@ pub mod region {
     pub const LOGITS: u32 = 8;
     /// RO. The residual: two elements an index.
     pub const RESIDUAL: u32 = 9;
+    /// Exponents of 4-bit values, of cores that have them: 2 lanes beside each word of the wide
+    /// memory, under its index. A byte a slot: the low nibbles' exponent below the high ones'.
+    /// Words further apart than [`crate::shape::CoreShape::exponents`] share no place.
+    pub const EXPONENTS: u32 = 10;
 
     /// Lanes of a region on a core of `rows` rows.
     pub const fn lanes(region: u32, rows: u32) -> u32 {
@@ -174,6 +178,7 @@ pub mod region {
             WIDE => 2 * rows,
             STEPS => 8,
             KEY_SCALES => rows,
+            EXPONENTS => 2,
             _ => 1,
         }
     }

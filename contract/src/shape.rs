@@ -55,14 +55,25 @@ impl CoreShape {
         self.features & features == features
     }
 
-    /// This core with decoders for 4-bit weights: an option of the cores of two rows and
-    /// more, which no preset takes; a core of one row stays as it is.
+    /// This core with decoders for 4-bit weights and values: an option of the cores of two rows
+    /// and more, which no preset takes. A core of one row always has them for weights, and never for values.
     pub const fn with_nibbles(self) -> CoreShape {
-        let more = if self.rows > 1 { feature::NIBBLES } else { 0 };
+        let more = if self.rows > 1 {
+            feature::NIBBLES | feature::NARROW_VALUES
+        } else {
+            feature::NIBBLES
+        };
         CoreShape {
             features: self.features | more,
             ..self
         }
+    }
+
+    /// Words of 4-bit values that a core with such rings holds exponents for: a word's lie at
+    /// its address modulo this, a power of two. Keys of 8 bits take twice as much memory as
+    /// values of 4, so it is half of the memory.
+    pub const fn exponents(&self) -> u32 {
+        self.memory.next_power_of_two() / 2
     }
 
     /// What register [`regs::SHAPE`] reads.
@@ -144,7 +155,7 @@ pub const SIMULATED: [Preset; 5] = [
     {
         // The smallest datapath leaves out what an iCE40UP5K has no room for.
         let mut preset = simulated("8", 1, 65536);
-        preset.shape.features = 0;
+        preset.shape.features = feature::NIBBLES;
         preset.shape.max_head = 16;
         preset
     },
@@ -162,11 +173,11 @@ pub const BOARDS: [Preset; 3] = [
         name: PICO_ICE,
         shape: CoreShape {
             rows: 1,
-            features: 0,
+            features: feature::NIBBLES,
             max_head: 16,
             memory: 16384,
-            scales: 512,
-            steps: 128,
+            scales: 1024,
+            steps: 96,
             key_scales: 1024,
             score_words: 32,
             residual: 128,
@@ -198,10 +209,10 @@ pub const BOARDS: [Preset; 3] = [
         name: TANG_NANO_20K,
         shape: CoreShape {
             rows: 1,
-            features: 0,
+            features: feature::NIBBLES,
             max_head: 16,
             memory: 8192,
-            scales: 512,
+            scales: 1024,
             steps: 128,
             key_scales: 1024,
             score_words: 32,

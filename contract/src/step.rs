@@ -16,6 +16,11 @@
 //! scales: nibble j of a row is the scale of its columns `16 j ..`; words of weights follow,
 //! [`GROUP`] columns each; after [`SCALES_A_WORD`] of them comes the next word of scales.
 //! The weight is nibble times scale.
+//!
+//! A ring of 4-bit values ([`Step::narrow`]) holds two row groups in a word, a slot's nibbles of
+//! both in one byte: the row groups of a layer's heads are counted through, and the odd ones have
+//! the high nibbles. Beside the word lies a byte a slot with the exponents of both nibbles
+//! ([`crate::regs::region::EXPONENTS`]). The value is nibble times two to that power.
 
 /// Columns of the array: int8 mantissas of the vector used each cycle.
 pub const COLUMNS: usize = 8;
@@ -110,6 +115,8 @@ pub mod field {
         ADD "add" 0 20 1;
         GAINS "gains" 0 21 1;
         NIBBLES "nibbles" 0 22 1;
+        NARROW "narrow" 0 23 1;
+        HIGH "high" 0 24 1;
         ADDRESS "address" 1 0 20;
         HIDDEN_SHIFT "hidden_shift" 1 20 5;
         COLS "cols" 2 0 10;
@@ -250,6 +257,10 @@ pub struct Step {
     pub gains: bool,
     /// Matvec kinds: the matrix has 4-bit weights.
     pub nibbles: bool,
+    /// Value, Mix: the ring has 4-bit values.
+    pub narrow: bool,
+    /// Mix, 4-bit values: the head's first row group has the high nibbles of its words.
+    pub high: bool,
     /// First word in the wide memory (20 bits).
     pub address: u32,
     /// Words of 8 columns a row, of the vector that it meets (10 bits).
@@ -258,7 +269,8 @@ pub struct Step {
     pub groups: u16,
     /// Rows that count (14 bits).
     pub rows: u16,
-    /// Mix, 4-bit weights: words from one row group to the next (16 bits); elsewhere it is `cols`.
+    /// Mix, 4-bit weights: words from one row group (of 4-bit values: from one pair of them) to
+    /// the next (16 bits); elsewhere it is `cols`.
     pub stride: u16,
     /// First entry of the row scales, or of the key scales (16 bits).
     pub scale: u16,
@@ -270,10 +282,10 @@ pub struct Step {
     pub hidden_shift: u8,
     /// Key, Value: first word of the layer's ring. (20 bits)
     pub ring: u32,
-    /// Key, Value: words from one KV head to the next. (16 bits)
+    /// Key, Value: words from one KV head to the next (16 bits); not of 4-bit values.
     pub ring_stride: u16,
     /// Key: first entry of the layer's key scales (16 bits). Value: words from one
-    /// row group of a head to the next.
+    /// row group of a head to the next, of 4-bit values from one pair of them.
     pub ring_scale: u16,
     /// Scores, Mix: first word of the head's score buffer, 8 slots a word (10 bits).
     pub score: u16,
@@ -301,6 +313,8 @@ impl Step {
             add: false,
             gains: false,
             nibbles: false,
+            narrow: false,
+            high: false,
             address: 0,
             cols: 0,
             groups: 0,
@@ -342,6 +356,8 @@ impl Step {
         let words = field::ADD.put(words, self.add as u32);
         let words = field::GAINS.put(words, self.gains as u32);
         let words = field::NIBBLES.put(words, self.nibbles as u32);
+        let words = field::NARROW.put(words, self.narrow as u32);
+        let words = field::HIGH.put(words, self.high as u32);
         let words = field::ADDRESS.put(words, self.address);
         let words = field::HIDDEN_SHIFT.put(words, self.hidden_shift as u32);
         let words = field::COLS.put(words, self.cols as u32);
@@ -384,6 +400,8 @@ impl Step {
             add: field::ADD.get(words) == 1,
             gains: field::GAINS.get(words) == 1,
             nibbles: field::NIBBLES.get(words) == 1,
+            narrow: field::NARROW.get(words) == 1,
+            high: field::HIGH.get(words) == 1,
             address: field::ADDRESS.get(words),
             hidden_shift: field::HIDDEN_SHIFT.get(words) as u8,
             cols: field::COLS.get(words) as u16,

@@ -33,7 +33,8 @@ use annulus_contract::shape::CoreShape;
 use annulus_contract::step::COLUMNS;
 use rust_hdl_core::prelude::*;
 
-/// A core with `P` rows: `P16 = 16 P`, `SUMS = 32 P`, `WORD = 64 P`, `BYTES = 8 P`.
+/// A core with `P` rows: `P16 = 16 P`, `SUMS = 32 P`, and `WORD = 64 P`, `BYTES = 8 P`, each
+/// with one row more in a core for 4-bit values: their exponents.
 ///
 /// Its only face is the register bus of [`Registers`].
 #[derive(LogicBlock, Default)]
@@ -104,12 +105,14 @@ impl<
 {
     /// A core with the memories that `shape` asks for.
     pub fn new(shape: &CoreShape) -> Self {
+        let nibbles = shape.has(feature::NIBBLES);
+        assert!(nibbles == shape.has(feature::NARROW_VALUES), "one option");
         assert!(
             P == shape.rows as usize
                 && P16 == 16 * P
                 && SUMS == 32 * P
-                && WORD == 64 * P
-                && BYTES == 8 * P
+                && WORD == 64 * (P + usize::from(nibbles))
+                && BYTES == WORD / 8
         );
         let mut core = Self {
             array: DotArray::new(),
@@ -123,10 +126,11 @@ impl<
         core.scan._rows = P;
         core.sequencer._steps = shape.steps as usize;
         core.memory._words = shape.memory as usize;
-        let nibbles = shape.has(feature::NIBBLES);
         assert!(!nibbles || shape.memory <= 1 << reading::ADDRESS_BITS);
         core.memory._nibbles = nibbles;
+        core.memory._exponents = shape.exponents() as usize;
         core.scan._nibbles = nibbles;
+        core.rings._nibbles = nibbles;
         core.scales._words = shape.scales as usize;
         core.gains._words = shape.residual as usize / 2;
         core.residual._words = vector_words(shape.residual);

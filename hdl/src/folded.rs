@@ -20,6 +20,7 @@ pub mod checksum;
 pub mod layout;
 pub mod mac16;
 pub mod machine;
+pub mod mode;
 pub mod scaler;
 pub mod store;
 pub mod tail;
@@ -199,6 +200,7 @@ impl Logic for FoldedCore {
         self.array.mantissa_at.next = self.machine.narrow_at.val();
         self.array.write_byte.next = self.machine.write_byte.val();
         self.array.byte_at.next = self.machine.byte_at.val();
+        self.array.nibbles.next = self.store.nibbles.val();
         self.array.processing.next = self.machine.processing.val();
         self.array.link_write.next = self.bus.write_wide.val();
         self.array.link_at.next = self.bus.link_at.val();

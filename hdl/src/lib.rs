@@ -9,6 +9,7 @@ pub mod folded;
 pub mod link;
 pub mod units;
 
+use annulus_contract::regs::feature;
 use annulus_contract::shape::CoreShape;
 use faults::Fault;
 use rust_hdl_core::prelude::*;
@@ -25,15 +26,20 @@ pub fn faulty_verilog<B: Block>(top: B) -> (String, Vec<Fault>) {
 }
 
 /// What `$make` makes of `$wide`, a core bare or behind a link, with as many rows as the shape
-/// asks for; `$single` where that is one, and `None` where no preset has it.
+/// asks for (and one of exponents for 4-bit values); `$single` where that is one, and `None`
+/// where no preset has it.
 macro_rules! preset {
     ($make:ident($($wide:ident)::+($shape:ident $(, $more:expr)*)), $single:expr) => {
-        match $shape.rows {
-            1 => $single,
-            2 => Some($make($($wide)::+::<2, 32, 64, 128, 16>::new($shape $(, $more)*))),
-            6 => Some($make($($wide)::+::<6, 96, 192, 384, 48>::new($shape $(, $more)*))),
-            8 => Some($make($($wide)::+::<8, 128, 256, 512, 64>::new($shape $(, $more)*))),
-            16 => Some($make($($wide)::+::<16, 256, 512, 1024, 128>::new($shape $(, $more)*))),
+        match ($shape.rows, $shape.has(feature::NARROW_VALUES)) {
+            (1, _) => $single,
+            (2, false) => Some($make($($wide)::+::<2, 32, 64, 128, 16>::new($shape $(, $more)*))),
+            (2, true) => Some($make($($wide)::+::<2, 32, 64, 192, 24>::new($shape $(, $more)*))),
+            (6, false) => Some($make($($wide)::+::<6, 96, 192, 384, 48>::new($shape $(, $more)*))),
+            (6, true) => Some($make($($wide)::+::<6, 96, 192, 448, 56>::new($shape $(, $more)*))),
+            (8, false) => Some($make($($wide)::+::<8, 128, 256, 512, 64>::new($shape $(, $more)*))),
+            (8, true) => Some($make($($wide)::+::<8, 128, 256, 576, 72>::new($shape $(, $more)*))),
+            (16, false) => Some($make($($wide)::+::<16, 256, 512, 1024, 128>::new($shape $(, $more)*))),
+            (16, true) => Some($make($($wide)::+::<16, 256, 512, 1088, 136>::new($shape $(, $more)*))),
             _ => None,
         }
     };

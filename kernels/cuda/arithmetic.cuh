@@ -45,6 +45,10 @@ DEVICE i32 block_mantissa(i32 x, i32 e) { return sat(rshr(x, e), MANTISSA_BITS);
 
 DEVICE i32 value_mantissa(i32 v) { return sat(rshr(v, 8), 8); }
 
+// Exponent of a head's 4-bit values from their largest magnitude, and such a value as int8.
+DEVICE i32 narrow_exponent(u32 magnitude) { return max(len(magnitude) - 11, 0); }
+DEVICE i32 narrow_value(i32 v, i32 e) { return sat(rshr(v, 8 + e), 4) * (1 << e); }
+
 // ---- 2. Tables ----------------------------------------------------------------
 
 struct Rsqrt {

@@ -196,14 +196,28 @@ DEVICE void step_qkv(const Pass& p, i32 layer) {
         if (!leads_row(m.lanes_log2) || row >= m.rows) return;
         i32 y = sat(output(acc, m.scales[row], operand), 16);
         i32 value = row - dim - kv_dim;
-        if (value < 0)
-            q[row] = y;  // queries, then keys
+        if (value < 0 || program[P_NARROW])
+            q[row] = y;  // queries, then keys; 4-bit values wait for their head's largest
         else
             values[(i64)value * value_bytes + slot] = (i8)value_mantissa(y);
     });
 }
 
-// RoPE, Hadamard and int8 for every query and key head, a warp a head.
+// 4-bit values of a head: the ring holds them as int8.
+DEVICE void narrow_head(const Pass& p, i32 layer, i32 head) {
+    const i32* program = p.program;
+    i32 head_size = program[P_HEAD_SIZE], value_bytes = program[P_SLOT_WORDS] * 4, first = 2 * lane_of();
+    const i32* v = p.scratch + program[P_AT_Q] + (program[P_HEADS] + program[P_KV_HEADS] + head) * head_size;
+    bool mine = first < head_size;
+    i32 a = mine ? v[first] : 0, b = mine ? v[first + 1] : 0;
+    i32 e = narrow_exponent((u32)warp_max((i32)max(mag(a), mag(b))));
+    if (!mine) return;
+    i8* values = (i8*)(ring_of(p, layer) + program[P_RING_VALUES]) + (i64)(head * head_size + first) * value_bytes + p.slot;
+    values[0] = (i8)narrow_value(a, e);
+    values[value_bytes] = (i8)narrow_value(b, e);
+}
+
+// RoPE, Hadamard and int8 for every query and key head, a warp a head; 4-bit values.
 DEVICE void step_heads(const Pass& p, i32 layer) {
     const i32* program = p.program;
     i32 heads = program[P_HEADS], kv_heads = program[P_KV_HEADS], head_size = program[P_HEAD_SIZE];
@@ -213,8 +227,13 @@ DEVICE void step_heads(const Pass& p, i32 layer) {
     const i32* q = p.scratch + program[P_AT_Q];
     i32* ring = ring_of(p, layer);
     i32 items = heads + kv_heads + (p.sinks_apart ? heads : 0), pair = lane_of();
+    i32 narrow = program[P_NARROW] ? kv_heads : 0;
 
-    for (i32 item = warp_of(p); item < items; item += warps_of(p)) {
+    for (i32 item = warp_of(p); item < items + narrow; item += warps_of(p)) {
+        if (item >= items) {
+            narrow_head(p, layer, item - items);
+            continue;
+        }
         bool sink = item >= heads + kv_heads;
         bool key = item >= heads && !sink;
         i32 head = sink ? item - heads - kv_heads : key ? item - heads : item;

@@ -86,6 +86,8 @@ fields! {
     P_EMBEDDING_NORM_SHIFT: 1,
     /// Butterfly stages; 0 for no rotation.
     P_HADAMARD_STAGES: 1,
+    /// Values of 4 bits.
+    P_NARROW: 1,
     /// ReLU in place of SwiGLU.
     P_RELU: 1,
     /// A norm before the classifier.
@@ -130,7 +132,7 @@ fields! {
     P_AT_X: 1,
     /// The embedding before its norm.
     P_AT_EMBEDDED: 1,
-    /// Queries, then keys.
+    /// Queries, then keys, then 4-bit values.
     P_AT_Q: 1,
     /// Queries as int8, then the sinks' queries.
     P_AT_QUERY: 1,

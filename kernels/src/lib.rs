@@ -12,4 +12,5 @@ pub mod layout;
 pub mod nvrtc;
 pub mod plan;
 pub mod program;
+pub mod search;
 pub mod source;

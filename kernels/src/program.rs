@@ -19,9 +19,6 @@ pub enum ProgramError {
     /// The model may ask for a shift that no backend is bound to do.
     #[error(transparent)]
     Shift(#[from] IllegalShift),
-    /// Rings that the kernels do not have.
-    #[error("the GPU's rings hold values of 8 bits: quantize the model with --value-bits 8")]
-    Values,
     /// More than the kernels' 32-bit places reach.
     #[error("the model takes {0} words of memory, more than the kernels can address")]
     Large(usize),
@@ -44,9 +41,6 @@ impl Program {
         // The reference knows what a stream may look like.
         Reference::new(model, window, sinks)?;
         legal_shifts(model)?;
-        if model.value_bits != Width::Eight {
-            return Err(ProgramError::Values);
-        }
         let mut packer = Packer {
             words: vec![0; PROGRAM_WORDS.next_multiple_of(4)],
         };
@@ -124,6 +118,7 @@ impl Packer {
             (P_EPS, model.eps as usize),
             (P_EMBEDDING_EPS, model.embedding_norm.unwrap_or(0) as usize),
             (P_HADAMARD_STAGES, model.hadamard_stages() as usize),
+            (P_NARROW, (model.value_bits == Width::Four).into()),
             (P_RELU, model.relu.into()),
             (P_FINAL_NORM, model.final_norm.into()),
             (P_LOGIT_BITS, model.logit_bits.into()),
@@ -230,7 +225,7 @@ impl Packer {
         for (at, words) in [
             (P_AT_X, dim),
             (P_AT_EMBEDDED, dim),
-            (P_AT_Q, dim + kv_dim),
+            (P_AT_Q, dim + 2 * kv_dim),
             (P_AT_QUERY, 2 * heads * head_words),
             (P_AT_QUERY_SCALE, 2 * heads),
             (P_AT_SCORES, (heads * window).div_ceil(2)),

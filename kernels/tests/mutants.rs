@@ -9,7 +9,7 @@ use annulus_kernels::{nvrtc, source};
 use emulator::{inside, odd_shapes, succeeded, Case, Folder, PLANS};
 
 /// Name, what the source says, and what the fault makes of it.
-const FAULTS: [(&str, &str, &str); 24] = [
+const FAULTS: [(&str, &str, &str); 26] = [
     (
         "rounding dropped",
         "(x + ((i64)1 << (s - 1))) >> s",
@@ -69,6 +69,16 @@ const FAULTS: [(&str, &str, &str); 24] = [
         "sinks one too many",
         "p.sinks_apart && slot < sinks",
         "p.sinks_apart && slot <= sinks",
+    ),
+    (
+        "4-bit values a step too coarse",
+        "len(magnitude) - 11",
+        "len(magnitude) - 10",
+    ),
+    (
+        "4-bit values without their exponent",
+        "sat(rshr(v, 8 + e), 4) * (1 << e)",
+        "sat(rshr(v, 8 + e), 4)",
     ),
     ("sinks overwritten", "p.program[P_SINKS] : next", "0 : next"),
     (

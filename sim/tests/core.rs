@@ -85,6 +85,7 @@ fn random_models(lanes: u32, seeds: std::ops::Range<u64>) {
         let shape = Shape::random(&mut rng);
         let shape = Shape {
             nibbles: rng.one_in(3),
+            narrow: rng.one_in(2),
             ..shape
         };
         let window = rng.within(1, 24) as usize;
@@ -172,6 +173,7 @@ fn coverage_on_16_lanes() {
         let mut rng = Rng::new(seed);
         let shape = Shape {
             nibbles: seed % 3 == 0,
+            narrow: seed % 2 == 0,
             ..Shape::random(&mut rng)
         };
         let model = shape.model(seed);

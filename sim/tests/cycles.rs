@@ -72,6 +72,7 @@ fn random_models(lanes: u32, seeds: std::ops::Range<u64>) {
         let shape = Shape::random(&mut rng);
         let shape = Shape {
             nibbles: rng.one_in(2),
+            narrow: rng.one_in(2),
             // A row of more than 256 columns has a second word of group scales.
             hidden: if rng.one_in(6) { 300 } else { shape.hidden },
             ..shape

@@ -115,6 +115,7 @@ fn random_shape(rng: &mut Rng) -> Shape {
         shape = Shape::random(rng);
     }
     shape.hadamard = false;
+    shape.nibbles = rng.one_in(3);
     shape
 }
 

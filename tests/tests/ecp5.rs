@@ -2,7 +2,8 @@
 //! still computes every bit. Yosys models most of those cells; `cells/ecp5.v` models block RAM and
 //! multiplier, and is first held to what their data sheets say.
 
-use annulus_contract::regs;
+use annulus_bitstreams::{board, flow};
+use annulus_contract::{regs, shape};
 use annulus_hdl::boards::ulx3s;
 use annulus_hdl::units::registers::{READ_CYCLES, RESET_CYCLES};
 use annulus_model::random::Rng;
@@ -11,7 +12,8 @@ use annulus_sim::core::CoreDesign;
 use annulus_sim::verilated::{lint, Build, Model};
 use annulus_tests::netlist::{Netlist, Port};
 use annulus_tests::{
-    cells, ecp5_logic_of_yosys, runs_the_shipped_model, synthesized, ECP5_CELLS, ECP5_LOGIC,
+    cells, ecp5_logic_of_yosys, runs_the_shipped_model, synthesized, synthesized_by, ECP5_CELLS,
+    ECP5_LOGIC,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -453,6 +455,41 @@ const OUTPUTS: [Port; 3] = [
     ("chosen", "led_chosen"),
 ];
 
+/// The core's memories and what each becomes: block RAM, or LUT RAM.
+const MEMORIES: [(&str, &str); 16] = [
+    ("memory.mem_0", "DP16KD"),
+    ("scales.mem", "DP16KD"),
+    ("scores.key_scales", "DP16KD"),
+    ("sequencer.mem", "PDPW16KD"),
+    ("gains.mem", "TRELLIS_DPR16X4"),
+    ("queries.mem", "TRELLIS_DPR16X4"),
+    ("residual.mem_0", "TRELLIS_DPR16X4"),
+    ("hidden.mem_0", "TRELLIS_DPR16X4"),
+    ("scores.bank_0", "TRELLIS_DPR16X4"),
+    ("scores.query_scales", "TRELLIS_DPR16X4"),
+    ("sampler.logits", "TRELLIS_DPR16X4"),
+    ("heads.queue", "TRELLIS_DPR16X4"),
+    ("rope.angles", "TRELLIS_DPR16X4"),
+    ("rope.phase", "TRELLIS_DPR16X4"),
+    ("conductor.inputs", "TRELLIS_DPR16X4"),
+    ("conductor.outputs", "TRELLIS_DPR16X4"),
+];
+
+/// No latch, no signal with two drivers, no memory that became something else than was meant.
+fn is_sound(log: &str) {
+    for fault in ["Latch inferred", "conflict"] {
+        let found = log.lines().filter(|line| line.contains(fault));
+        assert_eq!(found.collect::<Vec<_>>(), [""; 0]);
+    }
+    for (memory, kind) in MEMORIES {
+        let mapped = format!("mapping memory top.core.core.{memory} via $__{kind}");
+        assert!(
+            log.lines().any(|line| line.starts_with(&mapped)),
+            "no line '{mapped}...' in Yosys' log"
+        );
+    }
+}
+
 /// As many cells of each kind as the manifest of the committed bitstream counts.
 fn is_what_the_bitstream_is_made_of(cells: &BTreeMap<String, usize>) {
     let manifest = include_str!("../../bitstreams/ulx3s/manifest.json");
@@ -467,19 +504,21 @@ fn is_what_the_bitstream_is_made_of(cells: &BTreeMap<String, usize>) {
 /// The netlist of the whole board gives every bit of the shipped model. A UART would take
 /// millions of cycles to load it, so the bench is where the link's registers meet the core's bus.
 #[test]
-#[ignore = "many minutes of synthesis and compilation; ./x test --full"]
 fn the_netlist_of_the_board_runs_the_shipped_model() {
-    let top = annulus_hdl::boards::verilog("ulx3s").expect("a board with a top");
-    let folder = synthesized(&top, "synth_ecp5 -top top; write_json netlist.json");
-    let json = std::fs::read_to_string(folder.join("netlist.json")).expect("it was written");
-    let netlist = Netlist::read(&json).verilog(&INPUTS, &OUTPUTS);
+    let board = board::named(shape::ULX3S).expect("a board");
+    let script = flow::script(board.device, &board.places());
+    let folder = synthesized_by(&board.verilog(), &script);
+    let read = |name| std::fs::read_to_string(folder.join(name)).expect("it was written");
+    is_sound(&read("log.txt"));
+
     let bench = BENCH
         .replace("REGISTER", &regs::CONTROL.to_string())
         .replace("RESET", &(RESET_CYCLES + 2).to_string())
         .replace("READ", &(READ_CYCLES + 2).to_string());
-    let source = netlist + &bench + ECP5_LOGIC + ECP5_CELLS + ulx3s::MODELS;
-    let design = CoreDesign::of_build(&Build::new("ulx3s_netlist", &source), &mut |_| ())
-        .expect("it compiles");
-    runs_the_shipped_model("ulx3s", SimBus::from(design.instance()), 20);
+    let netlist = Netlist::read(&read("top.json")).verilog(&INPUTS, &OUTPUTS);
+    let source = netlist + &bench + ECP5_LOGIC + ECP5_CELLS;
+    let build = Build::new("ulx3s_netlist", &(source + ulx3s::MODELS)).quick(true);
+    let design = CoreDesign::of_build(&build, &mut |_| ()).expect("it compiles");
+    runs_the_shipped_model(shape::ULX3S, SimBus::from(design.instance()), 20);
     is_what_the_bitstream_is_made_of(&cells(&folder));
 }

@@ -74,7 +74,7 @@ fn the_board_fits_its_device() {
 }
 
 /// Edges from operands to their sum.
-const LATENCY: usize = 4;
+const LATENCY: usize = 3;
 
 /// Yosys has dropped multipliers of registered dot products without a word: every product is
 /// alone at first, then all are random.

@@ -4,6 +4,7 @@ use super::layout::Layout;
 use crate::leaf;
 use crate::units::text::{address_bits, localparams};
 use annulus_contract::shape::CoreShape;
+use annulus_contract::step::{COLUMNS, GROUP, SCALES_A_WORD};
 use rust_hdl_core::prelude::*;
 
 leaf! {
@@ -12,6 +13,9 @@ leaf! {
     /// keeps one sum for the machine: it holds back a row's last word until the sum
     /// before has been taken. `skip` words lie between rows. It goes on until the next
     /// `go`; what it reads too far is never taken.
+    ///
+    /// Words of 4-bit weights are read twice, once for each half; those of group scales come
+    /// between them and make no product. A sum of nibbles is multiplied by its group's scale.
     ///
     /// The wide memory has one port: a write takes the array's cycle.
     pub struct Array {
@@ -26,6 +30,8 @@ leaf! {
         in data: Bits<32>,
         /// The machine's data as a byte.
         in narrow: Bits<8>,
+        /// The step's matrix has 4-bit weights.
+        in nibbles: Bit,
         out sum: Bits<32>,
         out valid: Bit,
         /// The machine, or the tail, takes it.
@@ -53,6 +59,7 @@ leaf! {
         let mut text = localparams(&[
             ("XW", layout.mantissas as usize), ("XA", address_bits(layout.mantissas as usize)),
             ("A", address_bits(shape.memory as usize)),
+            ("LAST_OF_A_WORD", SCALES_A_WORD * GROUP / COLUMNS - 1),
         ]) + "
 (* no_rw_check *) reg [63:0] mantissas [0:XW-1];
 integer i;
@@ -84,19 +91,32 @@ reg [15:0] skip;
 reg [XA-1:0] first_with, with_at;
 reg [9:0] words, left;
 reg active, waiting;
+reg scales_due;
+reg [4:0] column;               // words of mantissas since the last group scales
 wire first = left == words;
 wire last = left == 1;
-wire issue = active && !write_byte && !(last && «a sum is overwritten before it is taken: waiting → 1'b0»);
+wire free = active && !write_byte;
+wire issue = free && !scales_due && !(last && «a sum is overwritten before it is taken: waiting → 1'b0»);
+wire fetch = free && scales_due;
 // words: {first, last, valid} on their way through the array
 reg [2:0] tag_1, tag_2, tag_3, tag_4, tag_5;
+reg [3:0] scale_2, scale_3, scale_4;
 reg [31:0] total;
 wire signed [18:0] dot = products$sum;
-wire [31:0] total_now = («sums go on from the row before: tag_5[2] → 1'b0» ? 32'd0 : total) + {{13{dot[18]}}, dot};
+reg signed [18:0] scaled;
+wire [31:0] total_now = («sums go on from the row before: tag_5[2] → 1'b0» ? 32'd0 : total) + {{13{scaled[18]}}, scaled};
 always @(posedge clock) begin
     if (issue) begin
-        at <= at + («rows of values follow each other without their gap: last → 1'b0» ? skip[A-1:0] : {A{1'b0}}) + 1'b1;
+        if (!nibbles || column[0] || «a row of nibbles ends with a half word: last → 1'b0»)
+            at <= at + («rows of values follow each other without their gap: last → 1'b0» ? skip[A-1:0] : {A{1'b0}}) + 1'b1;
+        column <= last ? 5'd0 : column + 5'd1;
+        scales_due <= nibbles && (last || «a long row has one word of group scales: column == LAST_OF_A_WORD → 1'b0»);
         with_at <= last ? first_with : with_at + 1'b1;
         left <= last ? words : left - 10'd1;
+    end
+    if (fetch) begin
+        at <= at + 1'b1;
+        scales_due <= 0;
     end
     tag_1 <= {first, last, issue};
     tag_2 <= tag_1;
@@ -121,6 +141,8 @@ always @(posedge clock) begin
         active <= 1;
         left <= words;
         with_at <= first_with;
+        column <= 0;
+        scales_due <= nibbles;
     end
     if (go || reset) begin
         valid <= 0;
@@ -144,6 +166,29 @@ always @(posedge clock) begin
 `endif
 end
 
+// What the memory gives is group scales, the low or the high half of a word of nibbles, or bytes.
+reg fetched, high;
+reg [63:0] scales;
+wire [3:0] scale = «the scale is the next group's: scales[3:0] → scales[7:4]»;
+wire [31:0] half = «the halves of a word of nibbles are swapped: high → !high» ? memory$word[63:32] : memory$word[31:0];
+wire [63:0] weights;
+genvar j;
+generate
+    for (j = 0; j < 8; j = j + 1) begin : column_of
+        assign weights[8*j +: 8] = nibbles ? {{4{«nibbles lose their sign: half[4*j+3] → 1'b0»}}, half[4*j +: 4]} : memory$word[8*j +: 8];
+    end
+endgenerate
+always @(posedge clock) begin
+    fetched <= fetch;
+    high <= column[0];
+    if (fetched) scales <= memory$word;
+    else if (tag_1[0] && «all groups of a row take the first one's scale: high → 1'b0») scales <= scales >> 4;
+    scale_2 <= nibbles ? scale : 4'd1;
+    scale_3 <= scale_2;
+    scale_4 <= scale_3;
+    scaled <= dot * $signed({1'b0, scale_4});
+end
+
 reg link_upper;
 always @(posedge clock) link_upper <= link_lane[0];
 always @(*) memory$clock = clock;
@@ -153,7 +198,7 @@ always @(*) memory$write = write_byte ? 8'd1 << byte_at[2:0] : link_write ? {{4{
 always @(*) link_found = link_upper ? memory$word[63:32] : memory$word[31:0];
 always @(*) products$clock = clock;
 always @(*) products$x = x;
-always @(*) products$w = memory$word;
+always @(*) products$w = weights;
 ";
 
 leaf! {
@@ -181,8 +226,8 @@ end
 }
 
 leaf! {
-    /// The sum of eight signed byte products, five edges later: operands, products,
-    /// then a tree of two levels and the sum. With `ANNULUS_ICE40` defined, four
+    /// The sum of eight signed byte products, three edges later: operands, products, and
+    /// their sum. With `ANNULUS_ICE40` defined, four
     /// SB_MAC16 of two products each.
     pub struct Products {
         in clock: Clock,
@@ -218,14 +263,11 @@ endgenerate
 ";
 
 const TREE: &str = "
-reg signed [16:0] pair_0, pair_1, pair_2, pair_3;
+wire signed [16:0] pair_0 = $signed(p[0 +: 16]) + $signed(p[16 +: 16]);
+wire signed [16:0] pair_1 = $signed(p[32 +: 16]) + $signed(p[48 +: 16]);
+wire signed [16:0] pair_2 = $signed(p[64 +: 16]) + $signed(p[80 +: 16]);
+wire signed [16:0] pair_3 = $signed(p[96 +: 16]) + $signed(p[112 +: 16]);
 wire signed [17:0] half_0 = pair_0 + pair_1;
 wire signed [17:0] half_1 = pair_2 + pair_3;
-always @(posedge clock) begin
-    pair_0 <= $signed(p[0 +: 16]) + $signed(p[16 +: 16]);
-    pair_1 <= $signed(p[32 +: 16]) + $signed(p[48 +: 16]);
-    pair_2 <= $signed(p[64 +: 16]) + $signed(p[80 +: 16]);
-    pair_3 <= $signed(p[96 +: 16]) + $signed(p[112 +: 16]);
-    sum <= «half of the products are left out: half_0 + half_1 → half_0»;
-end
+always @(posedge clock) sum <= «half of the products are left out: half_0 + half_1 → half_0»;
 ";

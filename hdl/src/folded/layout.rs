@@ -1,7 +1,7 @@
 //! What lies where in the folded core's memories, for a core of a given shape.
 
 use super::assembler::{assemble, Program};
-use super::tail::mode;
+use super::mode;
 use annulus_contract::regs;
 use annulus_contract::shape::CoreShape;
 use annulus_contract::step::COLUMNS;

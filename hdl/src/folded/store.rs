@@ -3,7 +3,7 @@
 use super::assembler::space;
 use super::layout::Layout;
 use crate::leaf;
-use crate::units::text::{address_bits, localparams};
+use crate::units::text::{address_bits, localparams, step_fields};
 use annulus_contract::regs;
 use annulus_contract::shape::CoreShape;
 use rust_hdl_core::prelude::*;
@@ -31,6 +31,8 @@ leaf! {
         in state: Bits<32>,
         in invert: Bit,
         out operand: Bits<32>,
+        /// The step's matrix has 4-bit weights.
+        out nibbles: Bit,
         // for the tail
         in reading: Bit,
         in points: Bit,
@@ -153,6 +155,7 @@ always @(posedge clock) stale_{i} <= {order} || (stale_{i} && !(write_register &
                 format!("(stale_{i} && read_{i})")
             })
             .collect();
+        text += &step_fields("step", &["nibbles"]);
         text + &format!("
 reg phases_read;
 wire phases_written = link_writes && write_register_at / PAIRS == PHASES / PAIRS;
@@ -192,6 +195,12 @@ always @(*) case (space)
     default: chosen = zero ? 32'd0 : found;
 endcase
 always @(posedge clock) operand <= invert ? ~chosen : chosen;
+// Each step begins with a look at its first word.
+reg first_word;
+always @(posedge clock) begin
+    first_word <= step_at[2:0] == 0 && !reading;
+    if (first_word && space == S_STEP) nibbles <= «4-bit weights are taken for bytes: step_nibbles → 1'b0»;
+end
 "
     }
 }

@@ -1,27 +1,12 @@
 //! The tail: what every result of a matrix, every score and every mantissa goes through.
 
 use super::layout::Layout;
+use super::mode;
 use super::scaler::Halves;
 use crate::leaf;
 use crate::units::text::{address_bits, localparams};
 use annulus_contract::shape::CoreShape;
 use rust_hdl_core::prelude::*;
-
-/// What the machine writes with its `go`: where elements come from and what scales them.
-pub mod mode {
-    /// Nothing: the machine takes the array's sums.
-    pub const OFF: u32 = 0;
-    /// Sums; each has a row scale.
-    pub const ROWS: u32 = 1;
-    /// Sums; each has a key scale.
-    pub const KEYS: u32 = 2;
-    /// Sums as they are.
-    pub const SUMS: u32 = 3;
-    /// Elements of the vector memory.
-    pub const VECTOR: u32 = 4;
-    /// To be added: results saturate to 16 bits instead of 24.
-    pub const SHORT: u32 = 8;
-}
 
 leaf! {
     /// `rshr(x * rshr(factor * mu, 3), bias + s)`, saturated to 24 bits (or 16), for one element after

@@ -7,7 +7,7 @@ use crate::leaf;
 use rust_hdl_core::prelude::*;
 
 leaf! {
-    /// `P` rows (`WORD = 64 P`, `SUMS = 32 P`). A word and its eight mantissas go in
+    /// `P` rows (`WORD = 64 P` or more, `SUMS = 32 P`). A word and its eight mantissas go in
     /// together; their tag arrives with the products. One cycle after the last word of a
     /// row group all sums stand in `sums`; each cycle after that they move down by two rows.
     pub struct DotArray<const WORD: usize, const SUMS: usize> {
@@ -41,11 +41,11 @@ always @(posedge clock) if (tag_valid) acc_{r} <= total_{r};
 }
 
 impl<const WORD: usize, const SUMS: usize> DotArray<WORD, SUMS> {
-    /// An array of `WORD / 64` rows.
+    /// An array of `SUMS / 32` rows.
     pub fn new() -> Self {
-        assert!(WORD.is_multiple_of(64) && SUMS == WORD / 2);
+        assert!(SUMS.is_multiple_of(32) && SUMS <= WORD / 2);
         Self {
-            rows: (0..WORD / 64).map(|_| Dot8::default()).collect(),
+            rows: (0..SUMS / 32).map(|_| Dot8::default()).collect(),
             ..Default::default()
         }
     }

@@ -9,7 +9,7 @@ use rust_hdl_core::prelude::*;
 /// memory is large enough to need as an address.
 pub mod reading {
     /// Address bits that are left.
-    pub const ADDRESS_BITS: usize = 18;
+    pub const ADDRESS_BITS: usize = 17;
     /// As it is.
     pub const BYTES: u8 = 0;
     /// It holds group scales: the next words take them in turn.
@@ -18,12 +18,17 @@ pub mod reading {
     pub const LOW: u8 = 2;
     /// Those of its other eight.
     pub const HIGH: u8 = 3;
+    /// The low nibbles of its eight slots' values, each times two to its exponent.
+    pub const LOW_VALUES: u8 = 4;
+    /// The high ones.
+    pub const HIGH_VALUES: u8 = 5;
 }
 
 leaf! {
     /// The wide memory: weights, key rings and value rings. `WORD` bits a word,
     /// `BYTES` write enables. Read latency 3: address, block RAM, its output. Behind it
-    /// weights have eight bits, whatever they are stored in ([`reading`]).
+    /// weights and values have eight bits, whatever they are stored in ([`reading`]); exponents
+    /// of 4-bit values are one more row, as far as there are words of such values.
     pub struct WideMemory<const WORD: usize, const BYTES: usize> {
         in clock: Clock,
         in read_at: Bits<20>,
@@ -35,20 +40,26 @@ leaf! {
         in lane: Bits<8>,
         out lane_q: Bits<32>,
         param _words: usize,
-        /// Some matrices have 4-bit weights.
+        /// Matrices may have 4-bit weights, and rings 4-bit values.
         param _nibbles: bool,
+        /// Words that have exponents beside them.
+        param _exponents: usize,
     }
     verilog(this) {
         let mut text = localparams(&[("WORDS", this._words), ("A", address_bits(this._words))])
             + "always @(posedge clock) lane_q <= word[32 * lane +: 32];\n";
         // A row of the array has block RAMs of its own, and beside them its own copies of what
         // they are told: one for all would have to cross the whole device in a cycle.
-        for r in 0..BYTES / 8 {
+        let rows = BYTES / 8 - usize::from(this._nibbles);
+        if this._nibbles {
+            text += &exponents(rows, this._exponents);
+        }
+        for r in 0..rows {
             let writes: String = (0..8).map(|i| format!(
                 "    if (write_{r}[{i}]) mem_{r}[to_{r}][{} +: 8] <= data_{r}[{} +: 8];\n", 8 * i, 8 * i,
             )).collect();
             let (how, decoder, given) = if this._nibbles {
-                let how = format!("    next_{r} <= read_at[{} +: 2];\n", reading::ADDRESS_BITS);
+                let how = format!("    next_{r} <= read_at[{} +: 3];\n", reading::ADDRESS_BITS);
                 (how, nibbles(r), format!("given_{r}"))
             } else {
                 (String::new(), String::new(), format!("found_{r}"))
@@ -74,27 +85,67 @@ end
     }
 }
 
-/// What makes bytes of a row's nibbles, between the block RAM and its output: a word is read
-/// once for each half, and its group's scale is the lowest that is left of those kept.
+/// The exponents of 4-bit values, written as a row `r` of the word is. They are read a cycle
+/// earlier than the word, which is what it takes them to every row.
+fn exponents(r: usize, words: usize) -> String {
+    let writes: String = (0..8)
+        .map(|i| {
+            format!(
+                "    if (write_{r}[{i}]) mem_{r}[to_{r}][{} +: 8] <= data_{r}[{} +: 8];\n",
+                8 * i,
+                8 * i,
+            )
+        })
+        .collect();
+    format!(
+        "
+{BLOCK_RAM}reg [63:0] mem_{r} [0:{last}];
+reg [{top}:0] to_{r};
+reg [7:0] write_{r};
+reg [63:0] data_{r}, exponents, exponents_late;
+always @(posedge clock) begin
+    to_{r} <= write_at[{top}:0];
+    write_{r} <= write[{first} +: 8];
+    data_{r} <= data[{low} +: 64];
+{writes}    exponents <= mem_{r}[read_at[{top}:0]];
+    exponents_late <= exponents;
+    word[{low} +: 64] <= exponents_late;
+end
+",
+        last = words - 1,
+        top = address_bits(words) - 1,
+        first = 8 * r,
+        low = 64 * r
+    )
+}
+
+/// What makes bytes of a row's nibbles, between the block RAM and its output: a word of weights
+/// is read once for each half, and its group's scale is the lowest that is left of those kept;
+/// a value's exponent is its slot's.
 fn nibbles(r: usize) -> String {
     let (scales, low, high) = (reading::SCALES, reading::LOW, reading::HIGH);
     let mut text = format!("
-reg [1:0] next_{r}, how_{r};      // of the words at the block RAM's input and output
+reg [2:0] next_{r}, how_{r};      // of the words at the block RAM's input and output
 reg [63:0] scales_{r};
+wire values_{r} = how_{r}[2];
 always @(posedge clock) begin
     how_{r} <= next_{r};
     if (how_{r} == {scales}) scales_{r} <= found_{r};
     else if («all groups of a row take the first one's scale: how_{r} == {high} && next_{r} == {low} → 1'b0») scales_{r} <= scales_{r} >> 4;
 end
 wire [31:0] half_{r} = «the halves of a word of nibbles are swapped: how_{r} == {high} → how_{r} == {low}» ? found_{r}[63:32] : found_{r}[31:0];
-wire signed [4:0] scale_{r} = {{1'b0, «the scale is the next group's: scales_{r}[3:0] → scales_{r}[7:4]»}};
+wire [4:0] scale_{r} = {{1'b0, «the scale is the next group's: scales_{r}[3:0] → scales_{r}[7:4]»}};
 wire [63:0] given_{r};
 ");
     for j in 0..8 {
-        text += &format!("wire signed [4:0] nibble_{r}_{j} = {{«nibbles lose their sign: half_{r}[{sign}] → 1'b0», half_{r}[{first} +: 4]}};
-wire signed [7:0] weight_{r}_{j} = nibble_{r}_{j} * scale_{r};
-assign given_{r}[{byte} +: 8] = how_{r}[1] ? weight_{r}_{j} : found_{r}[{byte} +: 8];
-", first = 4 * j, sign = 4 * j + 3, byte = 8 * j);
+        text += &format!("reg [2:0] exponent_{r}_{j};
+always @(posedge clock) exponent_{r}_{j} <= «high nibbles take the low ones' exponents: next_{r}[0] → 1'b0» ? exponents[{above} +: 3] : exponents[{byte} +: 3];
+wire [3:0] bits_{r}_{j} = !values_{r} ? half_{r}[{first} +: 4] : how_{r}[0] ? found_{r}[{above} +: 4] : found_{r}[{byte} +: 4];
+wire signed [4:0] nibble_{r}_{j} = {{«nibbles lose their sign: bits_{r}_{j}[3] → 1'b0», bits_{r}_{j}}};
+wire signed [5:0] times_{r}_{j} = {{1'b0, values_{r} ? 5'd1 << «4-bit values lose their exponent: exponent_{r}_{j} → 3'd0» : scale_{r}}};
+wire signed [7:0] weight_{r}_{j} = nibble_{r}_{j} * times_{r}_{j};
+assign given_{r}[{byte} +: 8] = values_{r} || how_{r}[1] ? weight_{r}_{j} : found_{r}[{byte} +: 8];
+", first = 4 * j, byte = 8 * j, above = 8 * j + 4);
     }
     text
 }

@@ -2,7 +2,7 @@
 
 use super::text::localparams;
 use crate::leaf;
-use annulus_contract::regs::{self, region};
+use annulus_contract::regs::{self, feature, region};
 use annulus_contract::shape::CoreShape;
 use annulus_contract::{error, step::Kind};
 use rust_hdl_core::prelude::*;
@@ -107,7 +107,8 @@ leaf! {
             ("INCREMENT", region::INCREMENT as usize), ("PHASE", region::PHASE as usize),
             ("FAR", region::FAR as usize), ("KEY_SCALES", region::KEY_SCALES as usize),
             ("LOGITS", region::LOGITS as usize), ("RESIDUAL", region::RESIDUAL as usize),
-            ("READ_CYCLES", READ_CYCLES), ("RESET_CYCLES", RESET_CYCLES),
+            ("READ_CYCLES", READ_CYCLES),
+            ("RESET_CYCLES", if shape.has(feature::NARROW_VALUES) { NARROW_RESET_CYCLES } else { RESET_CYCLES }),
         ]);
         let read_only = [
             (regs::ID, regs::ID_VALUE), (regs::SHAPE, shape.shape_register()), (regs::CAP_MEMORY, shape.memory),
@@ -150,7 +151,9 @@ leaf! {
             (regs::TOKENS, "tokens"),
         ].map(|(address, value)| (address, value.to_string()));
         let rows = read_rows(read_only.into_iter().chain(readable));
-        let counters = if shape.has(regs::feature::KIND_COUNTERS) {
+        let exponents = if shape.has(feature::NARROW_VALUES) { Exponents::some() } else { Exponents::none() };
+        values.extend(exponents.values);
+        let counters = if shape.has(feature::KIND_COUNTERS) {
             format!("reg [31:0] kind_cycles [0:15];
 reg [31:0] kind_found;
 reg [3:0] kind_now;
@@ -209,7 +212,7 @@ always @(posedge clock) begin
     region_held <= region;
     link_data <= data;
     link_at <= at;
-    link_lane <= lane;
+    link_lane <= " + exponents.lane + ";
     if (access) begin
         lane <= lane + 8'd1 == lanes ? 8'd0 : lane + 8'd1;
         if (lane + 8'd1 == lanes) at <= at + 20'd1;
@@ -235,7 +238,7 @@ always @(posedge clock) begin
         end
         R_MEM_ADDRESS: begin
             region <= new_region;
-            lanes <= new_region == WIDE ? LANES_WIDE : new_region == STEPS ? LANES_STEPS : new_region == KEY_SCALES ? LANES_KEY_SCALES : 8'd1;
+            lanes <= " + exponents.lanes + "new_region == WIDE ? LANES_WIDE : new_region == STEPS ? LANES_STEPS : new_region == KEY_SCALES ? LANES_KEY_SCALES : 8'd1;
             lane <= data[27:20];
             at <= data[19:0];
         end
@@ -252,7 +255,7 @@ always @(posedge clock) begin
         | (overflow ? E_OVERFLOW : 32'd0) | (access && «an access to a busy core is not reported: busy → 1'b0» ? E_ACCESS : 32'd0);
 end
 
-always @(*) write_wide = write_memory && region_held == WIDE;
+always @(*) write_wide = write_memory && " + exponents.wide + ";
 always @(*) write_scales = write_memory && region_held == SCALES;
 always @(*) write_steps = write_memory && region_held == STEPS ? 8'd1 << link_lane : 8'd0;
 always @(*) write_gains = write_memory && region_held == GAINS;
@@ -278,10 +281,42 @@ always @(posedge clock) case (region)
     KEY_SCALES: found_memory <= key_scales_lane;
     LOGITS: found_memory <= q_logits;
     RESIDUAL: found_memory <= residual_lane;
-    default: found_memory <= 32'd0;
+" + exponents.found + "    default: found_memory <= 32'd0;
 endcase
 
 " + &rows
+    }
+}
+
+/// What exponents of 4-bit values add to the text: they are lanes of the wide memory's words,
+/// behind those of the rows.
+struct Exponents {
+    values: Vec<(&'static str, usize)>,
+    lane: &'static str,
+    lanes: &'static str,
+    wide: &'static str,
+    found: &'static str,
+}
+
+impl Exponents {
+    fn none() -> Self {
+        Exponents {
+            values: vec![],
+            lane: "lane",
+            lanes: "",
+            wide: "region_held == WIDE",
+            found: "",
+        }
+    }
+
+    fn some() -> Self {
+        Exponents {
+            values: vec![("EXPONENTS", region::EXPONENTS as usize)],
+            lane: "region == EXPONENTS ? LANES_WIDE[7:0] + lane : lane",
+            lanes: "new_region == EXPONENTS ? 8'd2 : ",
+            wide: "(region_held == WIDE || region_held == EXPONENTS)",
+            found: "    EXPONENTS: found_memory <= q_wide;\n",
+        }
     }
 }
 
@@ -317,3 +352,8 @@ pub const READ_CYCLES: usize = 10;
 
 /// Cycles that a reset lasts: what is in the pipeline runs out meanwhile.
 pub const RESET_CYCLES: usize = 40;
+
+/// The same in a core for 4-bit values: a whole head may still be on its way out of the queue.
+/// A serial link's word takes longer, and a counter of six bits holds it.
+pub const NARROW_RESET_CYCLES: usize = RESET_CYCLES + 20;
+const _: () = assert!(NARROW_RESET_CYCLES < 64);

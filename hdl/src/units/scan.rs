@@ -13,7 +13,8 @@ leaf! {
     /// scan holds back the last word of the next group until they are gone.
     ///
     /// A matrix of 4-bit weights has a word of group scales before each sixteen words of
-    /// weights, for which a cycle passes without products; a word of weights goes out twice.
+    /// weights, for which a cycle passes without products; a word of weights goes out twice. So
+    /// do words of 4-bit values, once for each of the two row groups that they hold.
     pub struct Scan {
         in clock: Clock,
         in reset: Bit,
@@ -49,7 +50,7 @@ leaf! {
         out step: Bits<STEP_BITS>,
         out began: Bit,
         param _rows: usize,
-        /// Some matrices have 4-bit weights.
+        /// Matrices may have 4-bit weights, and rings 4-bit values.
         param _nibbles: bool,
     }
     verilog(this) {
@@ -162,7 +163,7 @@ wire [3:0] pairs = taken_up[4:1];
         if (col_last) begin
             group <= group + 13'd1;
             slot <= group + 13'd1 == key_sink_groups[12:0] ? {step_score, 3'd0} + {value_sink_groups[9:0], 3'd0} : slot + P;
-            group_at <= group_at + {4'd0, advance};
+            group_at <= group_at + " + n.advance + ";
         end
         if (final_word) begin
             active <= 0;
@@ -226,10 +227,11 @@ end
     }
 }
 
-/// What 4-bit weights add to the scan's text.
+/// What 4-bit weights and values add to the scan's text.
 struct Nibbles {
     fields: String,
     state: &'static str,
+    advance: &'static str,
     not_due: &'static str,
     stride: &'static str,
     count: &'static str,
@@ -241,6 +243,7 @@ impl Nibbles {
         Nibbles {
             fields: String::new(),
             state: "",
+            advance: "{4'd0, advance}",
             not_due: "",
             stride: "",
             count: "",
@@ -249,13 +252,14 @@ impl Nibbles {
     }
 
     fn some() -> Self {
-        let (scales, low, high) = (reading::SCALES, reading::LOW, reading::HIGH);
         Nibbles {
-            fields: step_fields("step_in", &["nibbles"]),
+            fields: step_fields("step_in", &["nibbles", "narrow", "high"]),
             state: "reg nibbles;                // of the current step's matrix
 reg due;                    // group scales are read next
 reg [9:0] word;             // place of the next word in its row group
+reg narrow, high;           // of the current step's values; this row group's
 ",
+            advance: "(narrow && «4-bit values are a word for each row group: !high → 1'b0» ? 20'd0 : {4'd0, advance})",
             not_due: " && !due",
             stride: "step_in_nibbles ? step_in_stride : ",
             count: "wire scales_read = active && due;
@@ -266,11 +270,14 @@ always @(posedge clock) begin
     if (issue && col_last) begin
         due <= nibbles;
         word <= 0;
+        high <= !high;
     end
     if (go) begin
         nibbles <= step_in_nibbles;
         due <= step_in_nibbles;
         word <= 0;
+        narrow <= mix_in && step_in_narrow;
+        high <= «every head's values begin in low nibbles: step_in_high → 1'b0»;
     end
     if (reset) due <= 0;
 end
@@ -278,10 +285,16 @@ end
 ",
             read_at: format!(
                 "if (issue || scales_read) begin
-        read_at[17:0] <= group_at[17:0] + {{8'd0, word}};
-        read_at[19:18] <= !nibbles ? 2'd{bytes} : scales_read ? 2'd{scales} : col[0] ? 2'd{high} : 2'd{low};
+        read_at[16:0] <= group_at[16:0] + {{7'd0, word}};
+        read_at[19:17] <= narrow ? (high ? 3'd{high_values} : 3'd{low_values}) :
+            !nibbles ? 3'd{bytes} : scales_read ? 3'd{scales} : col[0] ? 3'd{high} : 3'd{low};
     end",
                 bytes = reading::BYTES,
+                scales = reading::SCALES,
+                low = reading::LOW,
+                high = reading::HIGH,
+                low_values = reading::LOW_VALUES,
+                high_values = reading::HIGH_VALUES,
             ),
         }
     }

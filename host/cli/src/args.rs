@@ -1,9 +1,9 @@
 //! The command line: every option, and the help that explains it.
 
+use annulus_runtime::backend::twin;
 use annulus_runtime::cores;
 use annulus_runtime::sampling::Sampling;
 use annulus_runtime::serial::UART_BOARDS;
-use annulus_runtime::twin;
 use annulus_runtime::Width;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
@@ -83,8 +83,8 @@ pub struct ModelArgs {
     /// Quantize without Hadamard's rotation [default: only for cores that lack it]
     #[arg(long)]
     pub no_hadamard: bool,
-    /// Bits that a value is stored in: 8, or 4 and an exponent for each head of a token, which
-    /// cpu and reference run and no core has yet
+    /// Bits that a value is stored in: 8, or 4 and an exponent for each head of a token.
+    /// Simulated cores of 16 lanes and more are built for it
     #[arg(long, value_name = "B", value_parser = width, default_value = "8", hide_default_value = true)]
     pub value_bits: Width,
     /// Which core
@@ -108,7 +108,7 @@ pub struct CoreArgs {
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(cores::boards()))]
     pub board: Option<String>,
     /// Bits that a weight of the blocks' matrices is stored in: 8, or 4 and a scale for each 16.
-    /// Simulated cores of 16 lanes and more are built for it [default: what the model asks for,
+    /// Simulated cores and the boards of 8 lanes have what it takes [default: what the model asks for,
     /// else 8]
     #[arg(long, value_name = "B", value_parser = width)]
     pub weight_bits: Option<Width>,
@@ -481,6 +481,9 @@ pub struct ExploreArgs {
     /// Bits that a weight of the blocks' matrices is stored in
     #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "8,4", value_parser = width)]
     pub weight_bits: Vec<Width>,
+    /// Bits that a value is stored in
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = "8,4", value_parser = width)]
+    pub value_bits: Vec<Width>,
     /// Clock of all cores to derive rates from, in MHz [default: that of the board, where a core
     /// is a board's]
     #[arg(long, value_name = "MHZ", value_parser = positive)]

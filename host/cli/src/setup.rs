@@ -2,11 +2,12 @@
 
 use crate::args::{CoreArgs, ModelArgs, PortArgs, StreamArgs};
 use crate::output::{say, Failure};
+use annulus_runtime::backend::twin;
 use annulus_runtime::backend::{self, Backend, BackendError, Kind};
 use annulus_runtime::generate::prompt_tokens;
 use annulus_runtime::models::{self, Opened};
 use annulus_runtime::serial::UartBoard;
-use annulus_runtime::{cores, twin, CoreShape, Image, Rotation, Scheme, Width};
+use annulus_runtime::{cores, CoreShape, Image, Rotation, Scheme, Width};
 use std::path::Path;
 
 /// A model, the core it is for, and its image.
@@ -46,7 +47,7 @@ impl Setup {
             None
         };
         let own = board.as_ref().and_then(|board| board.shape().copied());
-        let core = named_core(&args.core, opened.model.quant.weight_bits())
+        let core = named_core(&args.core, opened.model.quant.narrowest())
             .or(own)
             .or_else(|| twin::core(kinds))
             .unwrap_or(default);

@@ -19,6 +19,14 @@ pub enum ImportError {
     /// The shape is one that no core runs, or a weight is not finite.
     #[error(transparent)]
     Shape(#[from] ShapeError),
+    /// A file of another kind, known by its first bytes.
+    #[error("this is {found}: {way_out}")]
+    Foreign {
+        /// What it is.
+        found: &'static str,
+        /// What to give instead.
+        way_out: &'static str,
+    },
     /// The file ends too early.
     #[error("the file is truncated: {field} takes {needed} bytes, but {left} are left")]
     Truncated {

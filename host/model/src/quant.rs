@@ -55,7 +55,7 @@ impl Width {
         }
     }
 
-    /// A simulated core with what it needs for weights of so many bits.
+    /// A simulated core with what it needs for weights or values of so many bits.
     pub const fn simulated(self, core: CoreShape) -> CoreShape {
         match self {
             Width::Eight => core,
@@ -224,6 +224,11 @@ impl QuantModel {
     pub fn weight_bits(&self) -> Width {
         let first = self.layers.first();
         first.map_or(Width::Eight, |layer| layer.wq.weight_bits())
+    }
+
+    /// The fewer bits of weights and values, which a simulated core is chosen by.
+    pub fn narrowest(&self) -> Width {
+        self.weight_bits().max(self.value_bits)
     }
 
     /// Butterfly stages of the Hadamard rotation: log2 of the head size, 0

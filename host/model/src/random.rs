@@ -87,6 +87,8 @@ pub struct Shape {
     pub saturating: bool,
     /// The blocks' matrices have 4-bit weights.
     pub nibbles: bool,
+    /// The rings have 4-bit values.
+    pub narrow: bool,
 }
 
 impl Shape {
@@ -107,9 +109,10 @@ impl Shape {
         embedding_norm: false,
         saturating: false,
         nibbles: false,
+        narrow: false,
     };
 
-    /// A random shape of at most 64 columns, with 8-bit weights.
+    /// A random shape of at most 64 columns, with 8-bit weights and values.
     pub fn random(rng: &mut Rng) -> Self {
         let head_size = rng.pick(&[2, 4, 6, 8, 10, 16, 24, 32, 48, 64]);
         let heads = rng.within(1, (64 / head_size as i32).min(8)) as usize;
@@ -131,6 +134,7 @@ impl Shape {
             embedding_norm: !tied && rng.one_in(3),
             saturating: rng.one_in(8),
             nibbles: false,
+            narrow: false,
         }
     }
 
@@ -189,7 +193,11 @@ impl Shape {
             embedding,
             igsh,
             embedding_norm: self.embedding_norm.then(|| rng.within(1, 20000) as u64),
-            value_bits: Width::Eight,
+            value_bits: if self.narrow {
+                Width::Four
+            } else {
+                Width::Eight
+            },
             layers,
             classifier,
         }

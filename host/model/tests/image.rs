@@ -7,7 +7,7 @@ use annulus_contract::step::{Kind, Step};
 use annulus_model::compile::{compile, CompileError};
 use annulus_model::image::{is_image, Image, ImageError};
 use annulus_model::interpret::Interpreter;
-use annulus_model::quant::{QuantModel, Width};
+use annulus_model::quant::QuantModel;
 use annulus_model::random::{random_model, Rng, Shape};
 use annulus_model::reference::Reference;
 use annulus_model::tokenizer::{Chars, Tokenizer};
@@ -20,7 +20,7 @@ fn core(lanes: u32) -> CoreShape {
         rows,
         memory: 1 << 19 >> rows.ilog2().min(3),
         key_scales: 1 << 15,
-        features: full.features | regs::feature::NIBBLES,
+        features: full.features | regs::feature::NIBBLES | regs::feature::NARROW_VALUES,
         ..full
     }
 }
@@ -83,6 +83,7 @@ fn every_lane_count_head_size_and_ring_agrees_with_the_reference() {
     let mut seed = 0;
     let shape = |head_size, heads, kv_heads, seed: u64| Shape {
         nibbles: seed.is_multiple_of(3),
+        narrow: seed.is_multiple_of(2),
         ..shape(head_size, heads, kv_heads)
     };
     for lanes in [8, 16, 48, 64, 128] {
@@ -177,6 +178,28 @@ fn images_hold_nibbles() {
         serde_json::to_value(image.summary()).unwrap()["config"]["weight_bits"],
         4
     );
+}
+
+/// 4-bit values take half the words, whether a word's two row groups are one head's or two heads',
+/// and a model of them comes back as it was.
+#[test]
+fn images_hold_narrow_values() {
+    for (head_size, kv_heads, row_groups) in [(8, 4, 4), (6, 3, 3), (24, 1, 3), (64, 2, 16)] {
+        let shape = Shape {
+            narrow: true,
+            ..shape(head_size, kv_heads, kv_heads)
+        };
+        let model = shape.model(3);
+        let image = compile(&model, &core(64), 20, 3).unwrap();
+        // A group of sinks and three of other slots, in each of two layers.
+        let words = 2 * (1 + 3) * usize::div_ceil(row_groups, 2);
+        let layout = image.layout();
+        assert_eq!(layout.value_words, words);
+        assert_eq!(image.summary().bytes.values, words * (64 + 8));
+        let back = Image::from_bytes(&image.to_bytes()).unwrap();
+        assert_eq!(back, image);
+        assert_eq!(back.quant_model().unwrap(), model);
+    }
 }
 
 /// What a forged or damaged image may hold.
@@ -508,19 +531,34 @@ fn what_does_not_fit_is_refused_by_how_much() {
         "this core has no 4-bit weights: quantize the model with 8 (--weight-bits 8), or take another core"
     );
     assert!(compile(&nibbles.model(3), &full, 8, 0).is_ok());
-    let mut narrow = shape(8, 4, 2).model(3);
-    narrow.value_bits = Width::Four;
+    let narrow = Shape {
+        narrow: true,
+        ..shape(8, 4, 2)
+    };
     assert_eq!(
-        compile(&narrow, &full, 8, 0).unwrap_err().to_string(),
+        compile(&narrow.model(3), &with_lanes(64).unwrap(), 8, 0)
+            .unwrap_err()
+            .to_string(),
         "this core has no rings of 4-bit values: quantize the model with 8 (--value-bits 8), or take another core"
     );
-    let software = CoreShape {
-        features: full.features | regs::feature::NARROW_VALUES,
-        ..full
+    // A head of 8 fills half of the nibbles of a word of 16 rows, and has as many words as if
+    // they were bytes.
+    let one_head = Shape {
+        narrow: true,
+        layers: 5,
+        hidden: 8,
+        ..shape(8, 1, 1)
     };
-    let image = compile(&narrow, &software, 8, 0).unwrap();
-    let back = Image::from_bytes(&image.to_bytes()).unwrap();
-    assert_eq!(back.quant_model().unwrap(), narrow);
+    let small = CoreShape {
+        memory: 1024,
+        ..core(128)
+    };
+    assert_eq!(
+        compile(&one_head.model(3), &small, 1024, 0)
+            .unwrap_err()
+            .to_string(),
+        "the image needs 640 words of 4-bit values, the core has 512: 128 short; a window of at most 816 would fit"
+    );
     assert_eq!(
         refusal(CoreShape { vocab: 32, ..full }, 8, 0),
         "the image needs 33 symbols, the core has 32: 1 short"

@@ -82,6 +82,19 @@ fn llama_fault(file: &[u8]) -> String {
 }
 
 #[test]
+fn files_of_another_kind_are_named_with_the_way_out() {
+    let begins = |magic: &[u8]| llama_fault(&[magic, &[0; 300]].concat());
+    assert_eq!(
+        begins(&0x616b_3432_u32.to_le_bytes()),
+        "this is a newer format of llama2.c: export the model with --version 0"
+    );
+    assert!(begins(b"GGUF").starts_with("this is a GGUF file: give a folder"));
+    assert!(begins(b"PK\x03\x04").starts_with("this is a zip archive"));
+    let safetensors = [&40_u64.to_le_bytes()[..], b"{\"a\""].concat();
+    assert!(begins(&safetensors).starts_with("this is a safetensors file: give the folder"));
+}
+
+#[test]
 fn checkpoint_faults_name_the_field() {
     let model = llama(SMALL, false, 3);
     let file = llama2c_file(&model);

@@ -9,6 +9,7 @@ mod cuda;
 mod serial;
 mod sim;
 mod software;
+pub mod twin;
 
 pub use self::core::Core;
 pub use self::cuda::Cuda;
@@ -19,7 +20,6 @@ pub use self::software::{Engine, Plain, Software};
 use crate::cpu::CpuEngine;
 use crate::driver::Counters;
 use crate::serial::{board, SerialError};
-use crate::twin;
 use annulus_contract::crc::Crc32;
 use annulus_contract::sample::Gumbel;
 use annulus_contract::shape::CoreShape;

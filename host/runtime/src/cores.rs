@@ -28,7 +28,7 @@ pub fn named(name: &str) -> Option<CoreShape> {
     Some(presets.find(|preset| preset.name == name)?.shape)
 }
 
-/// The core of that name for models with weights of so many bits: a simulated core is built
+/// The core of that name for models with weights or values of so many bits: a simulated core is built
 /// with what it needs for them, a board's core is what it is.
 pub fn named_for(name: &str, bits: Width) -> Option<CoreShape> {
     let core = named(name)?;

@@ -1,5 +1,5 @@
 //! The design space: what a model costs and what it loses for each core, window,
-//! number of sinks and width of weights.
+//! number of sinks, width of weights and width of values.
 
 mod plot;
 
@@ -50,7 +50,7 @@ pub struct Space {
     pub windows: Vec<usize>,
     /// Slots that keep a stream's first tokens.
     pub sinks: Vec<usize>,
-    /// A model for each width of weights.
+    /// A model for each width of weights and of values.
     pub models: Vec<Variants>,
 }
 
@@ -74,9 +74,10 @@ impl Variants {
         }
     }
 
-    /// Bits that a weight is stored in.
-    fn weight_bits(&self) -> Width {
-        self.rotated.quant.weight_bits()
+    /// Bits that a weight, and that a value is stored in.
+    fn bits(&self) -> (Width, Width) {
+        let quant = &self.rotated.quant;
+        (quant.weight_bits(), quant.value_bits)
     }
 }
 
@@ -89,6 +90,8 @@ pub struct Point {
     pub lanes: u32,
     /// Bits that a weight of the blocks' matrices is stored in.
     pub weight_bits: u8,
+    /// Bits that a value is stored in.
+    pub value_bits: u8,
     /// Slots of each ring.
     pub window: usize,
     /// Slots that keep a stream's first tokens.
@@ -155,12 +158,12 @@ pub fn explore(
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Point>, ExploreError> {
     let all = space.cores.len() * space.models.len() * space.windows.len() * space.sinks.len();
-    let mut known: HashMap<(bool, Width, usize, usize), Report> = HashMap::new();
+    let mut known: HashMap<(bool, (Width, Width), usize, usize), Report> = HashMap::new();
     let mut points = Vec::with_capacity(all);
     for (name, clock_mhz) in &space.cores {
         for variants in &space.models {
-            let bits = variants.weight_bits();
-            let core = cores::named_for(name, bits);
+            let bits = variants.bits();
+            let core = cores::named_for(name, variants.rotated.quant.narrowest());
             let core = core.ok_or_else(|| ExploreError::Core(name.clone()))?;
             let model = variants.on(&core);
             for &window in &space.windows {
@@ -183,7 +186,8 @@ pub fn explore(
                     points.push(Point {
                         core: name.clone(),
                         lanes: core.lanes(),
-                        weight_bits: bits.count(),
+                        weight_bits: bits.0.count(),
+                        value_bits: bits.1.count(),
                         window,
                         sinks,
                         outcome,
@@ -289,6 +293,7 @@ mod tests {
             core: lanes.to_string(),
             lanes,
             weight_bits: 8,
+            value_bits: 8,
             window: 1,
             sinks: 0,
             outcome: Outcome::Fits(figures),

@@ -24,7 +24,6 @@ pub mod sampling;
 pub mod script;
 pub mod serial;
 pub mod text;
-pub mod twin;
 
 pub use annulus_contract::regs::feature;
 pub use annulus_contract::shape::CoreShape;

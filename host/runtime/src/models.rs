@@ -272,7 +272,7 @@ impl Opened {
         };
         let simulated = with_lanes(lanes).filter(|_| bounded);
         simulated.map_or(unbounded, |core| {
-            self.model.quant.weight_bits().simulated(core)
+            self.model.quant.narrowest().simulated(core)
         })
     }
 

@@ -7,7 +7,7 @@ use annulus_contract::shape::{with_lanes, CoreShape};
 use annulus_model::compile::compile;
 use annulus_model::image::Image;
 use annulus_model::interpret::Interpreter;
-use annulus_model::quant::QuantModel;
+use annulus_model::quant::{QuantModel, Width};
 use annulus_model::random::random_model;
 use annulus_model::reference::Reference;
 use annulus_model::sampler::Sampler;
@@ -57,12 +57,15 @@ fn driver(shape: CoreShape) -> CoreDriver<Bus> {
 const WINDOW: usize = 13;
 
 fn setup(seed: u64, lanes: u32, sinks: usize) -> (QuantModel, Image, CoreDriver<Bus>) {
-    let shape = CoreShape {
+    loaded(random_model(seed), lanes, sinks)
+}
+
+fn loaded(model: QuantModel, lanes: u32, sinks: usize) -> (QuantModel, Image, CoreDriver<Bus>) {
+    let shape = model.narrowest().simulated(CoreShape {
         features: 7,
         max_head: 64,
         ..with_lanes(lanes).unwrap()
-    };
-    let model = random_model(seed);
+    });
     let image = compile(&model, &shape, WINDOW, sinks).unwrap();
     let mut driver = driver(shape);
     assert_eq!(driver.shape(), &shape);
@@ -154,8 +157,17 @@ fn steps_and_reads_logits() {
 
 #[test]
 fn saves_and_restores_a_stream() {
-    for (seed, sinks) in [(7, 0), (8, 3)] {
-        let (_, image, mut driver) = setup(seed, 48, sinks);
+    for (seed, sinks, value_bits) in [
+        (7, 0, Width::Eight),
+        (8, 3, Width::Eight),
+        (8, 3, Width::Four),
+        (10, 0, Width::Four),
+    ] {
+        let model = QuantModel {
+            value_bits,
+            ..random_model(seed)
+        };
+        let (_, image, mut driver) = loaded(model, 48, sinks);
         generate(&mut driver, &[1, 2], 9);
         let saved = driver.save().unwrap();
         assert_eq!(saved.position(), 10);

@@ -7,7 +7,7 @@ use annulus_kernels::device::{Device, PTX_VARIABLE};
 use annulus_kernels::engine::{Choice, Chosen, Engine};
 use annulus_kernels::plan::{Mode, Plan};
 use annulus_kernels::program::Program;
-use annulus_model::quant::QuantModel;
+use annulus_model::quant::{QuantModel, Width};
 use annulus_model::random::{random_model, Rng, Shape};
 use annulus_model::reference::Reference;
 use std::path::{Path, PathBuf};
@@ -99,7 +99,10 @@ impl Case {
     /// A random model with everything else random as well.
     pub fn random(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0xc0de);
-        let model = random_model(seed);
+        let mut model = random_model(seed);
+        if seed.is_multiple_of(3) {
+            model.value_bits = Width::Four;
+        }
         let window = rng.within(1, 40) as usize;
         let sinks = if rng.one_in(2) {
             rng.within(0, (window as i32 - 1).min(6)) as usize

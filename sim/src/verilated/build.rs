@@ -33,6 +33,7 @@ pub struct Build {
     source: String,
     trace: Trace,
     coverage: bool,
+    quick: bool,
     options: Vec<String>,
 }
 
@@ -46,6 +47,7 @@ impl Build {
             source: source.to_owned(),
             trace: Trace::None,
             coverage: false,
+            quick: false,
             options: Vec::new(),
         }
     }
@@ -59,6 +61,13 @@ impl Build {
     /// Whether lines and toggles are counted (several times slower).
     pub fn coverage(mut self, coverage: bool) -> Self {
         self.coverage = coverage;
+        self
+    }
+
+    /// Whether it matters more to compile soon than to run fast: for a netlist, which is a hundred
+    /// times the C++ of what it was made from and runs for seconds.
+    pub fn quick(mut self, quick: bool) -> Self {
+        self.quick = quick;
         self
     }
 
@@ -85,7 +94,8 @@ impl Build {
         let options = verilator.iter().chain(&cpp).map(String::as_str);
         let parts = [tools.identity.as_str(), SHIM, &self.name, &self.source]
             .into_iter()
-            .chain(options);
+            .chain(options)
+            .chain(self.quick.then_some(self.optimization()));
         let dir = cache::fetch(
             &cache::root(),
             &cache::key(parts),
@@ -93,6 +103,15 @@ impl Build {
             |dir, progress| self.build_in(dir, tools, &verilator, &cpp, progress),
         )?;
         Design::load(&dir, &self.name, self.trace != Trace::None, self.coverage)
+    }
+
+    /// The C++ compiler's level, for what runs in every cycle.
+    fn optimization(&self) -> &'static str {
+        if self.quick {
+            "-O1"
+        } else {
+            "-O3"
+        }
     }
 
     fn verilator_options(&self) -> Vec<String> {
@@ -170,7 +189,8 @@ impl Build {
         let ports = ports::parse(&fs::read_to_string(&header).map_err(SimError::io(&header))?)?;
         write("obj/shim.cpp", SHIM)?;
         write("obj/ports.h", &ports_header(&ports))?;
-        compile::library(tools, cpp, &obj, &dir.join(Design::LIBRARY), progress)?;
+        let library = dir.join(Design::LIBRARY);
+        compile::library(tools, cpp, self.optimization(), &obj, &library, progress)?;
         fs::rename(&header, dir.join(Design::HEADER)).map_err(SimError::io(&header))?;
         fs::remove_dir_all(&obj).map_err(SimError::io(&obj))
     }

@@ -12,9 +12,12 @@ use super::error::SimError;
 use super::progress::Progress;
 use super::toolchain::Toolchain;
 
-/// Verilator's files are joined into pieces of about this many bytes: every piece reads the same
+/// Verilator's files are joined into pieces of at least so many bytes: every piece reads the same
 /// headers again (a second or so), and a piece that is too large leaves the other cores idle.
 const PIECE: usize = 200_000;
+/// And of a large design into about so many: its headers grow with it, as far as three megabytes
+/// for a netlist, and take as long to read as half a megabyte of its code to compile.
+const PIECES: usize = 32;
 
 /// One call of the compiler.
 struct Piece {
@@ -24,15 +27,17 @@ struct Piece {
 }
 
 /// Compiles everything that Verilator left in `obj`, with Verilator's runtime, into `library`.
+/// `optimize` is for what runs in every cycle.
 pub(super) fn library(
     tools: &Toolchain,
     options: &[String],
+    optimize: &'static str,
     obj: &Path,
     library: &Path,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), SimError> {
     let runtime = runtime(tools, options, obj, progress)?;
-    let pieces = pieces(obj)?;
+    let pieces = pieces(obj, optimize)?;
     compile(tools, options, obj, &pieces, progress)?;
     progress(Progress::Linking);
     let mut link = Command::new(&tools.cxx);
@@ -106,19 +111,21 @@ fn list(obj: &Path, extension: &str) -> Result<Vec<PathBuf>, SimError> {
 
 /// Joins the sources of `obj` into pieces. What Verilator calls slow runs once, at the start; a
 /// design that fits one piece is compiled as one all the same.
-fn pieces(obj: &Path) -> Result<Vec<Piece>, SimError> {
+fn pieces(obj: &Path, optimize: &'static str) -> Result<Vec<Piece>, SimError> {
     let mut sources = Vec::new();
     for path in list(obj, "cpp")? {
         let size = fs::metadata(&path).map_err(SimError::io(&path))?.len() as usize;
         sources.push((path, size));
     }
-    let whole = sources.iter().map(|(_, size)| size).sum::<usize>() <= PIECE;
+    let total = sources.iter().map(|(_, size)| size).sum::<usize>();
+    let whole = total <= PIECE;
     let is_slow = |path: &Path| !whole && path.to_string_lossy().ends_with("__Slow.cpp");
     let (slow, fast): (Vec<_>, Vec<_>) = sources.into_iter().partition(|(path, _)| is_slow(path));
 
     let mut pieces = Vec::new();
-    for (sources, optimize) in [(fast, "-O3"), (slow, "-O0")] {
-        for (index, text) in join(&sources).into_iter().enumerate() {
+    for (sources, optimize) in [(fast, optimize), (slow, "-O0")] {
+        let texts = join(&sources, PIECE.max(total / PIECES));
+        for (index, text) in texts.into_iter().enumerate() {
             let source = obj.join(format!("piece{optimize}-{index}.cpp"));
             fs::write(&source, text).map_err(SimError::io(&source))?;
             pieces.push(Piece {
@@ -131,14 +138,14 @@ fn pieces(obj: &Path) -> Result<Vec<Piece>, SimError> {
     Ok(pieces)
 }
 
-/// Texts of `#include` lines, each of about [`PIECE`] bytes.
-fn join(sources: &[(PathBuf, usize)]) -> Vec<String> {
+/// Texts of `#include` lines, each of about `piece` bytes.
+fn join(sources: &[(PathBuf, usize)], piece: usize) -> Vec<String> {
     let mut texts = Vec::new();
     let mut room = 0;
     for (path, size) in sources {
         if texts.is_empty() || *size > room {
             texts.push(String::new());
-            room = PIECE;
+            room = piece;
         }
         room = room.saturating_sub(*size);
         if let (Some(text), Some(name)) = (texts.last_mut(), path.file_name()) {
@@ -247,7 +254,7 @@ mod tests {
         let sources: Vec<_> = (0..9)
             .map(|i| (PathBuf::from(format!("f{i}.cpp")), PIECE * i / 8))
             .collect();
-        let texts = join(&sources);
+        let texts = join(&sources, PIECE);
         let names: Vec<_> = texts.iter().flat_map(|t| t.lines()).collect();
         assert_eq!(
             names,

@@ -74,7 +74,7 @@ fn cores_of(args: &CompareArgs, setup: &Setup) -> Vec<Core> {
             image: Ok(setup.image.clone()),
         }];
     }
-    let bits = setup.opened.model.quant.weight_bits();
+    let bits = setup.opened.model.quant.narrowest();
     let shapes = args
         .cores
         .iter()

@@ -20,21 +20,25 @@ pub fn run(args: &ExploreArgs) -> Outcome {
     let text = std::fs::read(&path)
         .map_err(|e| Failure::Verdict(format!("cannot read {}: {e}", path.display())))?;
     let text = last(&text, args.last);
-    let open = |rotation, bits| {
+    let open = |rotation, (weights, values): (Width, Width)| {
         let scheme = Scheme {
             rotation,
-            weight_bits: Some(bits),
-            ..Scheme::default()
+            weight_bits: Some(weights),
+            value_bits: values,
         };
         let opened = models::open(&args.model, args.tokenizer.as_deref(), scheme);
         opened.map(|opened| opened.model).map_err(Failure::new)
     };
-    let variants = |&bits: &Width| {
+    let variants = |bits| {
         Ok::<_, Failure>(Variants {
             rotated: open(Rotation::Hadamard, bits)?,
             plain: open(Rotation::None, bits)?,
         })
     };
+    let bits = args
+        .weight_bits
+        .iter()
+        .flat_map(|&weights| args.value_bits.iter().map(move |&values| (weights, values)));
     let space = Space {
         cores: args
             .cores
@@ -43,11 +47,7 @@ pub fn run(args: &ExploreArgs) -> Outcome {
             .collect(),
         windows: args.windows.clone(),
         sinks: args.sinks.clone(),
-        models: args
-            .weight_bits
-            .iter()
-            .map(variants)
-            .collect::<Result<_, _>>()?,
+        models: bits.map(variants).collect::<Result<_, _>>()?,
     };
     let bar = output::bar("combinations", 0);
     let points = explore(&space, text, Some(args.tokens), |done, all| {
@@ -75,7 +75,7 @@ pub fn run(args: &ExploreArgs) -> Outcome {
     output::write(&table(&points))
 }
 
-/// A line a combination; `*` marks what nothing dominates.
+/// A line a combination; `*` marks what nothing dominates. Bits are those of weights and values.
 fn table(points: &[Point]) -> String {
     let rated = |point: &Point| match &point.outcome {
         explore::Outcome::Fits(figures) => figures.tokens_per_second.is_some(),
@@ -92,8 +92,8 @@ fn table(points: &[Point]) -> String {
     );
     for point in points {
         let place = format!(
-            "{:<9} {:>4} {:>6} {:>5}",
-            point.core, point.weight_bits, point.window, point.sinks
+            "{:<9} {:>2}/{} {:>6} {:>5}",
+            point.core, point.weight_bits, point.value_bits, point.window, point.sinks
         );
         table += &match &point.outcome {
             explore::Outcome::Fits(figures) => format!(

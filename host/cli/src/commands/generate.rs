@@ -108,6 +108,13 @@ pub fn run(args: &GenerateArgs) -> Outcome {
             decode: run.decode,
         });
     }
+    if run.tokens.is_empty() && !run.stopped {
+        output::say(&format_args!(
+            "-n {} ends within the prompt of {} tokens: nothing was written after it, ask for more",
+            args.passes,
+            prompt.len()
+        ));
+    }
     output::say(&summary(&run, kind.name()));
     Ok(())
 }

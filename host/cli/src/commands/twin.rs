@@ -2,8 +2,8 @@
 
 use crate::args::TwinArgs;
 use crate::output::{self, Failure, Outcome};
+use annulus_runtime::backend::twin;
 use annulus_runtime::serial::UartBoard;
-use annulus_runtime::twin;
 
 pub fn run(args: &TwinArgs) -> Outcome {
     if let Some(board) = UartBoard::named(&args.board) {

@@ -57,12 +57,10 @@ fn numbers_out_of_range() {
 #[test]
 fn weights_that_a_core_or_an_image_has_not() {
     let four = |words: &str| line(&format!("generate --model names --weight-bits 4 {words}"));
-    for core in ["--lanes 8", "--board ulx3s"] {
-        refused(
-            &four(&format!("{core} --backend sim")),
-            &["this core has no 4-bit weights", "--weight-bits 8"],
-        );
-    }
+    refused(
+        &four("--board ulx3s --backend sim"),
+        &["this core has no 4-bit weights", "--weight-bits 8"],
+    );
     let folder = tempfile::tempdir().expect("a folder");
     let image = folder.path().join("four.annulus");
     let image = image.display();
@@ -77,10 +75,14 @@ fn weights_that_a_core_or_an_image_has_not() {
         &line(&format!("generate --model {image} --weight-bits 8")),
         &["weights have 4 bits already", "--weight-bits 8"],
     );
-    refused(
-        &line("generate --model names --value-bits 4 --backend sim"),
-        &["this core has no rings of 4-bit values", "--value-bits 8"],
-    );
+    for core in ["--lanes 8", "--board ulx3s"] {
+        refused(
+            &line(&format!(
+                "generate --model names --value-bits 4 --backend sim {core}"
+            )),
+            &["this core has no rings of 4-bit values", "--value-bits 8"],
+        );
+    }
     refused(
         &line(&format!("generate --model {image} --value-bits 4")),
         &["values have 8 bits already", "--value-bits 4"],

@@ -55,7 +55,23 @@ fn stories_of_4_bit_weights_are_the_same_on_core_and_processor() {
 }
 
 #[test]
-fn narrow_values_are_the_same_on_reference_and_processor() {
+fn stories_of_4_bit_values_are_the_same_on_core_and_processor() {
+    let four = "--value-bits 4 --window 37 --sinks 4 --temperature 0.8 -n 60";
+    let (Some(text), Some(bytes)) = (
+        stories("cpu", four),
+        stories("cpu", &four.replace("-bits 4", "-bits 8")),
+    ) else {
+        return;
+    };
+    assert_eq!(stories("sim", four), Some(text.clone()));
+    assert_eq!(stories("reference", four), Some(text.clone()));
+    let both = format!("{four} --weight-bits 4 --lanes 128");
+    assert_eq!(stories("sim", &both), stories("cpu", &both));
+    assert_ne!(text, bytes, "other values, other words");
+}
+
+#[test]
+fn narrow_values_are_the_same_everywhere() {
     let names = |backend: &str, bits: u8| {
         line(&format!(
             "generate --model names --value-bits {bits} --backend {backend} --temperature 1 -n 200"
@@ -63,7 +79,11 @@ fn narrow_values_are_the_same_on_reference_and_processor() {
         .ok()
     };
     assert_eq!(names("cpu", 4), names("reference", 4));
+    assert_eq!(names("cpu", 4), names("sim", 4));
     assert_ne!(names("cpu", 4), names("cpu", 8));
+    let shakespeare = "verify --model shakespeare --value-bits 4 --backends sim,cpu -n 300";
+    let verdict = line(shakespeare).ok();
+    assert!(verdict.contains("sim and cpu are equal"), "{verdict}");
 }
 
 #[test]
@@ -121,6 +141,9 @@ fn n_counts_forward_passes() {
     assert!(text.starts_with("emma"));
     // Fewer passes than prompt: what was processed is written, and nothing is chosen.
     assert_eq!(tokens("--prompt emma -n 3"), (5, 0, "em".into()));
+    let short = line("generate --model names --prompt emma -n 3");
+    let why = "-n 3 ends within the prompt of 5 tokens";
+    assert!(short.err.contains(why), "{short:?}");
     let (prompt, chosen, _) = tokens("-n 1");
     assert_eq!((prompt, chosen), (1, 1));
 }

@@ -100,6 +100,8 @@ pub struct Layout {
     pub head_words: usize,
     /// Groups of `P` dimensions a head.
     pub head_groups: usize,
+    /// Values of 4 bits: two groups of dimensions a word.
+    pub narrow: bool,
 }
 
 impl Layout {
@@ -108,10 +110,16 @@ impl Layout {
         let (dim, hidden, kv_dim) = (config.dim, config.hidden, config.kv_dim());
         let head_words = config.head_size.div_ceil(COLUMNS);
         let head_groups = config.head_size.div_ceil(ring.rows as usize);
-        // Words and entries of one KV head in each ring.
-        let key_scales = ring.key_groups() as usize;
+        // Words and entries of one layer in each ring.
+        let key_scales = config.kv_heads * ring.key_groups() as usize;
         let key_words = key_scales * head_words;
-        let value_words = ring.value_groups() as usize * head_groups;
+        let narrow = config.value_bits == Width::Four;
+        let value_rows = config.kv_heads * head_groups;
+        let value_words = if narrow {
+            ring.value_groups() as usize * value_rows.div_ceil(2)
+        } else {
+            ring.value_groups() as usize * value_rows
+        };
 
         let mut next = Placed {
             rows: 0,
@@ -147,14 +155,14 @@ impl Layout {
                 wo: place(dim, dim),
                 gate_up: place(if config.relu { hidden } else { 2 * hidden }, dim),
                 down: place(dim, hidden),
-                key_ring: l * config.kv_heads * key_words,
-                key_scales: l * config.kv_heads * key_scales,
-                value_ring: l * config.kv_heads * value_words,
+                key_ring: l * key_words,
+                key_scales: l * key_scales,
+                value_ring: l * value_words,
             })
             .collect();
         let classifier = placed(config.vocab, dim, false);
 
-        let rings = layers.len() * config.kv_heads;
+        let rings = layers.len();
         let (weight_words, scales) = (next.address, next.scale);
         let (key_words, value_words) = (rings * key_words, rings * value_words);
         for layer in &mut layers {
@@ -174,6 +182,7 @@ impl Layout {
             key_scales: rings * key_scales,
             head_words,
             head_groups,
+            narrow,
         }
     }
 
@@ -187,8 +196,31 @@ impl Layout {
         self.ring.key_groups() as usize * self.head_words
     }
 
-    /// Words of the value ring of one KV head.
-    pub fn value_head_words(&self) -> usize {
-        self.ring.value_groups() as usize * self.head_groups
+    /// First word of the value rings.
+    pub fn value_start(&self) -> usize {
+        self.weight_words + self.key_words
+    }
+
+    /// Bytes of exponents, beside the words of 4-bit values.
+    pub fn exponent_bytes(&self) -> usize {
+        if self.narrow {
+            self.value_words * COLUMNS
+        } else {
+            0
+        }
+    }
+
+    /// Where a KV head's values begin, in words from those of its layer, and whether in the
+    /// high nibbles.
+    pub fn value_head(&self, kv_head: usize) -> (usize, bool) {
+        let (group, words) = (
+            kv_head * self.head_groups,
+            self.ring.value_groups() as usize,
+        );
+        if self.narrow {
+            (group / 2 * words, group % 2 == 1)
+        } else {
+            (group * words, false)
+        }
     }
 }

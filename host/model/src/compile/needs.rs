@@ -34,6 +34,8 @@ pub struct Needs {
     pub vocab: usize,
     /// Largest head size.
     pub head_size: usize,
+    /// Words of 4-bit values, each with exponents beside it.
+    pub exponents: usize,
     /// Bits of [`feature`].
     pub features: u32,
     /// Sizes that only the step encoding limits.
@@ -83,12 +85,13 @@ impl Needs {
             hidden: config.hidden.max(config.dim),
             vocab: config.vocab,
             head_size: config.head_size,
+            exponents: if layout.narrow { layout.value_words } else { 0 },
             features,
             encoded: Encoded {
                 heads: config.heads,
                 positions: config.positions(),
                 groups: widest.div_ceil(rows),
-                ring_words: layout.key_head_words().max(layout.value_head_words()),
+                ring_words: layout.key_head_words().max(layout.value_head(1).0),
                 query_words,
             },
         }
@@ -216,6 +219,12 @@ impl Needs {
                 None,
             ),
             ("symbols", self.vocab, core.vocab, None),
+            (
+                "words of 4-bit values",
+                self.exponents,
+                core.exponents(),
+                fitting_window,
+            ),
         ];
         match capacities.into_iter().find(|c| c.1 > c.2 as usize) {
             None => Ok(()),

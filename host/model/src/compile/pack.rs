@@ -117,7 +117,12 @@ fn get_nibble(wide: &[u8], at: usize) -> u8 {
 
 /// The weight of a nibble in a group of scale `g` (0 to 15).
 pub(crate) fn weight(nibble: u8, g: u8) -> i8 {
-    ((nibble << 4) as i8 >> 4) * g as i8
+    signed(nibble) * g as i8
+}
+
+/// The number that the low four bits are.
+pub(crate) fn signed(nibble: u8) -> i8 {
+    (nibble << 4) as i8 >> 4
 }
 
 /// A row's scale as a byte, `s & 63 | (mu - 5) << 6`.

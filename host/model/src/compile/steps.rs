@@ -131,8 +131,13 @@ impl Program<'_> {
             Step {
                 wait: Wait::Drained,
                 ring: layer.value_ring as u32,
-                ring_stride: layout.value_head_words() as u16,
+                ring_stride: if layout.narrow {
+                    0
+                } else {
+                    layout.value_head(1).0 as u16
+                },
                 ring_scale: layout.ring.value_groups() as u16,
+                narrow: layout.narrow,
                 ..matrix(&layer.wv, normed(Kind::Value))
             },
             shift(f.v, 0),
@@ -209,11 +214,13 @@ impl Program<'_> {
 
     fn mix(&mut self, layer: &LayerLayout, head: usize, skip: bool) {
         let (c, layout) = (self.config, self.layout);
-        let kv_head = head * c.kv_heads / c.heads;
+        let (values, high) = layout.value_head(head * c.kv_heads / c.heads);
         let step = Step {
             wait: Wait::Scores((head + 1) as u8),
             skip_on_prefill: skip,
-            address: (layer.value_ring + kv_head * layout.value_head_words()) as u32,
+            narrow: layout.narrow,
+            high,
+            address: (layer.value_ring + values) as u32,
             groups: layout.head_groups as u16,
             rows: c.head_size as u16,
             stride: layout.ring.value_groups() as u16,

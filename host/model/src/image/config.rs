@@ -107,6 +107,11 @@ impl Config {
         }
     }
 
+    /// The fewer bits of weights and values, which a simulated core is chosen by.
+    pub fn narrowest(&self) -> Width {
+        self.weight_bits.max(self.value_bits)
+    }
+
     /// Elements of all key (or value) heads.
     pub fn kv_dim(&self) -> usize {
         self.kv_heads * self.head_size

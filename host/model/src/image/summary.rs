@@ -129,7 +129,7 @@ impl Image {
             bytes: RegionBytes {
                 weights: layout.weight_words * word,
                 keys: layout.key_words * word,
-                values: layout.value_words * word,
+                values: layout.value_words * word + layout.exponent_bytes(),
                 scales: 2 * layout.scales,
                 key_scales: layout.key_scales * self.ring.rows as usize,
                 steps: 32 * self.steps.len(),
@@ -145,7 +145,7 @@ impl Image {
             needs: self.needs(),
             cores: SIMULATED
                 .iter()
-                .map(|core| self.fit(core.name, self.config.weight_bits.simulated(core.shape)))
+                .map(|core| self.fit(core.name, self.config.narrowest().simulated(core.shape)))
                 .chain(BOARDS.iter().map(|core| self.fit(core.name, core.shape)))
                 .collect(),
             self_test: format!("{:08x}", self.golden.crc),

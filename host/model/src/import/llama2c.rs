@@ -18,8 +18,40 @@ const EPS: f32 = 1e-5;
 /// Base of the rotary positions, which the format does not store.
 const ROPE_BASE: f32 = 10_000.0;
 
+/// What is often taken for this format, which has no magic number of its own: first bytes, none
+/// of which begins a dimension that any core runs, what they are of, and what to give instead.
+const FOREIGN: [(&[u8], &str, &str); 3] = [
+    (
+        b"24ka",
+        "a newer format of llama2.c",
+        "export the model with --version 0",
+    ),
+    (b"GGUF", "a GGUF file", FOLDER),
+    (b"PK\x03\x04", "a zip archive, as PyTorch writes", FOLDER),
+];
+
+const FOLDER: &str = "give a folder with config.json, model.safetensors and a tokenizer";
+
+/// A file of another kind, by its first bytes.
+fn foreign(file: &[u8]) -> Option<ImportError> {
+    let known = FOREIGN.iter().find(|(magic, ..)| file.starts_with(magic));
+    let (found, way_out) = match known {
+        Some(&(_, found, way_out)) => (found, way_out),
+        // Eight bytes of length, then JSON.
+        None if file.get(8..10) == Some(b"{\"") => (
+            "a safetensors file",
+            "give the folder that holds it, config.json and a tokenizer",
+        ),
+        None => return None,
+    };
+    Some(ImportError::Foreign { found, way_out })
+}
+
 /// Reads a checkpoint; the file must end with its last tensor.
 pub fn read(file: &[u8]) -> Result<FloatModel, ImportError> {
+    if let Some(error) = foreign(file) {
+        return Err(error);
+    }
     let mut file = Reader { rest: file };
     let header = file
         .numbers("the header", 7, le_i32)?

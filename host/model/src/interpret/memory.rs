@@ -1,7 +1,7 @@
 //! The memories behind the link, and noise to begin with.
 
 use crate::random::Rng;
-use annulus_contract::regs::region;
+use annulus_contract::regs::{feature, region};
 use annulus_contract::rope::Rotation;
 use annulus_contract::shape::CoreShape;
 use annulus_contract::step::{COLUMNS, WORDS};
@@ -18,6 +18,8 @@ pub(super) struct Memory {
     pub far: Vec<u32>,
     /// `P` to an entry, `e | (mu - 5) << 5`.
     pub key_scales: Vec<u8>,
+    /// 8 to a word of 4-bit values; none where the core has no such values.
+    exponents: Vec<u8>,
 }
 
 impl Memory {
@@ -42,6 +44,12 @@ impl Memory {
             key_scales: (0..shape.key_scales * shape.rows)
                 .map(|_| rng.bits() as u8 & 127)
                 .collect(),
+            exponents: if shape.has(feature::NARROW_VALUES) {
+                let bytes = shape.exponents() as usize * COLUMNS;
+                (0..bytes).map(|_| rng.bits() as u8 & 0x77).collect()
+            } else {
+                vec![]
+            },
         }
     }
 
@@ -54,6 +62,23 @@ impl Memory {
     /// One byte of a word.
     pub fn byte_mut(&mut self, address: usize, row: usize, column: usize) -> &mut u8 {
         &mut self.wide[(address * self.rows + row) * COLUMNS + column]
+    }
+
+    /// The place of a word's exponents.
+    fn exponents_at(&self, address: usize) -> usize {
+        address * COLUMNS % self.exponents.len().max(1)
+    }
+
+    /// The exponents beside a word of 4-bit values, a byte a slot.
+    pub fn exponents(&self, address: usize) -> &[u8] {
+        let at = self.exponents_at(address);
+        &self.exponents[at..][..COLUMNS]
+    }
+
+    /// One of them.
+    pub fn exponent_mut(&mut self, address: usize, column: usize) -> &mut u8 {
+        let at = self.exponents_at(address) + column;
+        &mut self.exponents[at]
     }
 
     /// Exponent and multiplier of row `row` of the matrix whose scales start at `first`.
@@ -99,6 +124,12 @@ impl Memory {
                 .key_scales
                 .get(index * self.rows + lane)
                 .map_or(0, |&s| s.into()),
+            region::EXPONENTS => {
+                let at = self.exponents_at(index) + 4 * lane;
+                let bytes = self.exponents.get(at..at + 4);
+                let bytes = bytes.and_then(|b| b.try_into().ok());
+                bytes.map_or(0, u32::from_le_bytes)
+            }
             _ => 0,
         }
     }
@@ -135,6 +166,12 @@ impl Memory {
                 index * self.rows + lane,
                 value as u8 & 127,
             ),
+            region::EXPONENTS => {
+                let at = self.exponents_at(index) + 4 * lane;
+                if let Some(bytes) = self.exponents.get_mut(at..at + 4) {
+                    bytes.copy_from_slice(&value.to_le_bytes());
+                }
+            }
             _ => {}
         }
     }

@@ -2,7 +2,9 @@
 
 use super::Interpreter;
 use crate::compile::pack;
-use annulus_contract::block::{encode_bfp, encode_block, value_mantissa, Scale};
+use annulus_contract::block::{
+    encode_bfp, encode_block, narrow_exponent, narrow_value, value_mantissa, Scale,
+};
 use annulus_contract::error;
 use annulus_contract::exp2::exp2p;
 use annulus_contract::feed_forward::relu;
@@ -227,6 +229,26 @@ impl Interpreter {
         sums
     }
 
+    /// The same for 4-bit values in the low (0) or high (1) nibbles of a word, times two to the
+    /// power of their slot's exponent.
+    fn dot_narrow(&self, address: usize, half: usize, p: &[i8]) -> Vec<i32> {
+        let mut sums = vec![0; self.shape.rows as usize];
+        for (word, p) in (address..).zip(p.chunks_exact(COLUMNS)) {
+            let exponents = self.memory.exponents(word);
+            let rows = self.memory.word(word).chunks_exact(COLUMNS);
+            for (sum, row) in sums.iter_mut().zip(rows) {
+                let slots = row.iter().zip(exponents).zip(p);
+                let products = slots.map(|((&n, &e), &p)| {
+                    let e = e >> (4 * half) & 7;
+                    let v = pack::signed(n >> (4 * half)) << e;
+                    i32::from(v) * i32::from(p)
+                });
+                *sum += products.sum::<i32>();
+            }
+        }
+        sums
+    }
+
     fn legal(&mut self, shift: i32) -> i32 {
         if !stage::is_legal_shift(shift) {
             self.error |= error::ILLEGAL_SHIFT;
@@ -290,6 +312,9 @@ impl Interpreter {
     fn values(&mut self, step: &Step, y: &[i32]) {
         let (group, column) = self.stream.value_at;
         let rows = self.shape.rows as usize;
+        if step.narrow {
+            return self.narrow_values(step, y);
+        }
         for (head, x) in y.chunks_exact(self.head_size()).enumerate() {
             let first = step.ring as usize + head * step.ring_stride as usize + group as usize;
             for (dim, &v) in x.iter().enumerate() {
@@ -297,6 +322,30 @@ impl Interpreter {
                 *self.memory.byte_mut(address, dim % rows, column as usize) =
                     value_mantissa(v) as u8;
             }
+        }
+    }
+
+    /// The same for 4-bit values: row groups are counted through, two share a word.
+    fn narrow_values(&mut self, step: &Step, y: &[i32]) {
+        let (slots, column) = self.stream.value_at;
+        let first = step.ring as usize + slots as usize;
+        let rows = self.shape.rows as usize;
+        let heads = y.chunks_exact(self.head_size());
+        let groups = heads.flat_map(|x| {
+            let e = narrow_exponent(x);
+            x.chunks(rows).map(move |group| (group, e))
+        });
+        for (at, (group, e)) in groups.enumerate() {
+            let address = first + at / 2 * step.ring_scale as usize;
+            let put = |byte: &mut u8, nibble: u8| {
+                let shift = 4 * (at % 2);
+                *byte = *byte & !(15 << shift) | (nibble & 15) << shift;
+            };
+            for (row, &v) in group.iter().enumerate() {
+                let byte = self.memory.byte_mut(address, row, column as usize);
+                put(byte, narrow_value(v, e) as u8);
+            }
+            put(self.memory.exponent_mut(address, column as usize), e);
         }
     }
 
@@ -372,7 +421,13 @@ impl Interpreter {
         let scale = stage::mix_scale(p.iter().map(|&p| p as u32).sum());
         let rows = self.shape.rows as usize;
         for group in 0..step.groups as usize {
-            let sums = self.dot_group(step.address as usize + group * step.stride as usize, &p);
+            let (address, stride) = (step.address as usize, step.stride as usize);
+            let sums = if step.narrow {
+                let at = group + usize::from(step.high);
+                self.dot_narrow(address + at / 2 * stride, at % 2, &p)
+            } else {
+                self.dot_group(address + group * stride, &p)
+            };
             for (row, sum) in sums.into_iter().enumerate() {
                 let dim = group * rows + row;
                 if dim < step.rows as usize {

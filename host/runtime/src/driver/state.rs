@@ -15,6 +15,8 @@ pub struct Snapshot {
     /// Words of the rings in the wide memory.
     rings: Vec<u32>,
     key_scales: Vec<u32>,
+    /// Of 4-bit values.
+    exponents: Vec<u32>,
     phases: Vec<u32>,
     registers: [u32; STREAM.len()],
 }
@@ -40,6 +42,7 @@ where
         let pairs = image.increments.len();
         let lanes = region::lanes(region::WIDE, ring.rows) as usize;
         let words = (layout.key_words + layout.value_words) * lanes;
+        let exponents = layout.exponent_bytes() / 4;
         let mut registers = [0; STREAM.len()];
         for (value, register) in registers.iter_mut().zip(STREAM) {
             *value = self.core.read(register)?;
@@ -50,6 +53,11 @@ where
                 region::KEY_SCALES,
                 0,
                 layout.key_scales * ring.rows as usize,
+            )?,
+            exponents: self.read_memory(
+                region::EXPONENTS,
+                layout.value_start() as u32,
+                exponents,
             )?,
             phases: self.read_memory(region::PHASE, 0, pairs)?,
             config,
@@ -67,11 +75,16 @@ where
         if (&image.config, image.ring) != (&snapshot.config, snapshot.ring) {
             return Err(DriverError::Snapshot);
         }
-        let rings = image.layout().weight_words as u32;
+        let layout = image.layout();
+        let (rings, values) = (layout.weight_words as u32, layout.value_start() as u32);
         self.reset()?;
         let parts = [
             (mem_address(region::WIDE, rings, 0), &snapshot.rings),
             (mem_address(region::KEY_SCALES, 0, 0), &snapshot.key_scales),
+            (
+                mem_address(region::EXPONENTS, values, 0),
+                &snapshot.exponents,
+            ),
             (mem_address(region::PHASE, 0, 0), &snapshot.phases),
         ];
         for (address, words) in parts {

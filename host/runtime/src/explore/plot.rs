@@ -25,7 +25,7 @@ const COLORS: [RGBColor; 7] = [
 pub struct PlotError(String);
 
 /// An SVG of the combinations that fit: a full dot where nothing dominates, a ring elsewhere.
-/// Beside it stands the window, with `+4` for four sinks and `w4` for weights of 4 bits.
+/// Beside it stands the window, with `+4` for four sinks, `w4` for weights and `v4` for values of 4 bits.
 ///
 /// # Errors
 /// If nothing fits.
@@ -113,12 +113,13 @@ fn draw(
                 0 => String::new(),
                 sinks => format!("+{sinks}"),
             };
-            let bits = match point.weight_bits {
+            let bits = |what, bits| match bits {
                 8 => String::new(),
-                bits => format!(" w{bits}"),
+                bits => format!(" {what}{bits}"),
             };
+            let (weights, values) = (bits("w", point.weight_bits), bits("v", point.value_bits));
             Text::new(
-                format!("{}{sinks}{bits}", point.window),
+                format!("{}{sinks}{weights}{values}", point.window),
                 (f.cycles as f64, f.loss),
                 ("sans-serif", 11).into_font().color(color),
             )
