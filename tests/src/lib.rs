@@ -7,7 +7,7 @@ use annulus_model::random::Rng;
 use annulus_model::reference::Reference;
 use annulus_runtime::driver::{CoreDriver, RegisterBus};
 use annulus_runtime::{models, Rotation};
-use annulus_sim::verilated::cache;
+use annulus_sim::verilated::{cache, Build};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -143,4 +143,47 @@ where
             "position {position}"
         );
     }
+}
+
+/// Holds the model of a multiplier of `bits` by `bits` to its data sheet: `source` is a top with
+/// `a`, `b`, whether each has a sign, `p`, and `shifted`, which asks for an operand from a chain that the
+/// model does not know.
+///
+/// # Panics
+/// If a product is wrong.
+pub fn multiplies(name: &str, source: &str, bits: u32) {
+    let design = Build::new(name, source);
+    let design = design.build(&mut |_| ()).expect("it compiles");
+    let mut model = design.instance();
+    let port = |name: &str| design.port(name).expect("a port");
+    let [a, b, signed_a, signed_b, shifted, p] =
+        ["a", "b", "signed_a", "signed_b", "shifted", "p"].map(port);
+    let mut rng = Rng::new(18);
+    let top = 1u64 << (bits - 1);
+    let corners = [0, 1, 2, top - 1, top, top + 1, 2 * top - 1];
+    let pairs = corners.iter().flat_map(|&x| corners.map(|y| (x, y)));
+    let mut factors: Vec<(u64, u64)> = pairs.collect();
+    factors.extend((0..5000).map(|_| {
+        let mut factor = || rng.within(0, (2 * top - 1) as i32) as u64;
+        (factor(), factor())
+    }));
+    let value = |x: u64, signed: u64| x as i64 - ((x & (top * signed)) << 1) as i64;
+    for (x, y) in factors {
+        for (sx, sy) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            model.poke(a, x);
+            model.poke(b, y);
+            model.poke(signed_a, sx);
+            model.poke(signed_b, sy);
+            // No register is between, so it takes no edge of a clock.
+            model.eval();
+            let product = value(x, sx) * value(y, sy);
+            let expected = product as u64 & ((1 << (2 * bits)) - 1);
+            assert_eq!(model.peek(p), expected, "{x:x} {sx} times {y:x} {sy}");
+        }
+    }
+    // An operand from the chain is not taken for its own.
+    let own = model.peek(p);
+    model.poke(shifted, 1);
+    model.eval();
+    assert_ne!(model.peek(p), own);
 }

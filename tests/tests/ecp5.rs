@@ -12,8 +12,8 @@ use annulus_sim::core::CoreDesign;
 use annulus_sim::verilated::{lint, Build, Model};
 use annulus_tests::netlist::{Netlist, Port};
 use annulus_tests::{
-    cells, ecp5_logic_of_yosys, runs_the_shipped_model, synthesized, synthesized_by, ECP5_CELLS,
-    ECP5_LOGIC,
+    cells, ecp5_logic_of_yosys, multiplies, runs_the_shipped_model, synthesized, synthesized_by,
+    ECP5_CELLS, ECP5_LOGIC,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -257,40 +257,7 @@ fn multiplier(settings: &str) -> String {
 
 #[test]
 fn the_model_of_the_multiplier_is_that_of_its_data_sheet() {
-    let design = Build::new("ecp5_multiplier", &multiplier(""))
-        .build(&mut |_| ())
-        .expect("it compiles");
-    let mut model = design.instance();
-    let port = |name: &str| design.port(name).expect("a port");
-    let [a, b, signed_a, signed_b, shifted, p] =
-        ["a", "b", "signed_a", "signed_b", "shifted", "p"].map(port);
-    let mut rng = Rng::new(18);
-    let corners = [0u64, 1, 2, 0x1_ffff, 0x2_0000, 0x2_0001, 0x3_ffff];
-    let pairs = corners.iter().flat_map(|&x| corners.map(|y| (x, y)));
-    let mut factors: Vec<(u64, u64)> = pairs.collect();
-    factors.extend((0..5000).map(|_| {
-        let mut factor = || rng.within(0, 0x3_ffff) as u64;
-        (factor(), factor())
-    }));
-    let value = |bits: u64, signed: u64| bits as i64 - ((bits >> 17 & signed) << 18) as i64;
-    for (x, y) in factors {
-        for (sx, sy) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            model.poke(a, x);
-            model.poke(b, y);
-            model.poke(signed_a, sx);
-            model.poke(signed_b, sy);
-            // No register is between, so it takes no edge of a clock.
-            model.eval();
-            let product = value(x, sx) * value(y, sy);
-            let expected = product as u64 & 0xf_ffff_ffff;
-            assert_eq!(model.peek(p), expected, "{x:x} {sx} times {y:x} {sy}");
-        }
-    }
-    // An operand from the shift chain, which the model does not know, is not taken for its own.
-    let own = model.peek(p);
-    model.poke(shifted, 1);
-    model.eval();
-    assert_ne!(model.peek(p), own);
+    multiplies("ecp5_multiplier", &multiplier(""), 18);
 }
 
 /// Ways to use the cells that the models do not know.
