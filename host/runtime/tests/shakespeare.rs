@@ -117,7 +117,8 @@ fn the_loss_is_as_low_after_a_million_characters() {
         },
     )
     .unwrap();
-    let grown = peak_memory() - early;
+    // The kernel counts by thread and in batches: it may say less than before.
+    let grown = peak_memory().saturating_sub(early);
     println!("{passes:#?}, {grown} KiB more than after 20,000");
     assert!(passes.iter().map(|pass| pass.tokens).sum::<u64>() > 1_000_000);
     assert!(
