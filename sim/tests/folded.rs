@@ -3,8 +3,10 @@
 
 use annulus_contract::crc::Crc32;
 use annulus_contract::regs::{self, control, region, status};
+use annulus_contract::ring::Ring;
 use annulus_contract::sample::Key;
 use annulus_contract::shape::{self, CoreShape};
+use annulus_contract::step::Kind;
 use annulus_model::compile::compile;
 use annulus_model::image::Image;
 use annulus_model::quant::QuantModel;
@@ -307,5 +309,37 @@ fn long_rows() {
             ..Shape::LLAMA
         };
         compare(&mut core, &preset, &shape.model(seed), 3, 8, seed);
+    }
+}
+
+/// The ring's pointers are microcode here, out of the prover's reach, but where they go depends on
+/// nothing but where they are and on the window: so every window is tried, from every slot, with
+/// tokens that have no steps. The slot after the last is one that was tried.
+#[test]
+fn ring_pointers_follow_every_window() {
+    let mut core = built(&preset());
+    for window in 1..=1024 {
+        let rows = 1;
+        let ring = Ring {
+            rows,
+            window,
+            sinks: 0,
+        };
+        core.write(regs::CONTROL, control::RESET | control::CLEAR_COUNTERS);
+        core.write(regs::MEM_ADDRESS, regs::mem_address(region::STEPS, 0, 0));
+        core.write(regs::MEM_DATA, Kind::End as u32);
+        for (register, value) in ring.registers() {
+            core.write(register, value);
+        }
+        for t in 0..=2 * u64::from(window) {
+            let at = [regs::KEY_AT, regs::VALUE_AT, regs::RING_STATE].map(|r| core.read(r));
+            let slot = ring.slot(t);
+            let [key, value] = [ring.key_at(slot), ring.value_at(slot)].map(|(g, r)| g | r << 16);
+            let full = u32::from(t >= u64::from(window));
+            assert_eq!(at, [key, value, full], "window {window}, token {t}");
+            core.write(regs::TOKEN_IN, 1 << 31);
+            assert!(core.run_until_idle(LIMIT));
+        }
+        assert_eq!(core.read(regs::ERROR), 0, "window {window}");
     }
 }
