@@ -19,25 +19,31 @@ const STEPS: &str = "3";
 fn queues_keep_order_and_lose_nothing() {
     let proof = Proof::of("conductor", "queues");
     proof.holds(&core(64));
-    proof.fails_with(&[
-        "a full output queue takes one more token",
-        "a token that is lost is not reported",
-    ]);
+    proof.fails_with(
+        &with_lanes(64),
+        &[
+            "a full output queue takes one more token",
+            "a token that is lost is not reported",
+        ],
+    );
 }
 
 #[test]
 fn ring_pointers_follow_every_window() {
     let proof = Proof::of("conductor", "ring").whatever_memories_hold();
     proof.holds(&core(64));
-    proof.fails_with(&[
-        "the ring wraps a slot late",
-        "the sinks end a slot late",
-        "the ring wraps into the sinks",
-        "values wrap into the sinks",
-        "a value group ends a column early",
-        "the ring is never full",
-        "a restart keeps the old slots",
-    ]);
+    proof.fails_with(
+        &with_lanes(64),
+        &[
+            "the ring wraps a slot late",
+            "the sinks end a slot late",
+            "the ring wraps into the sinks",
+            "values wrap into the sinks",
+            "a value group ends a column early",
+            "the ring is never full",
+            "a restart keeps the old slots",
+        ],
+    );
 }
 
 #[test]
@@ -53,19 +59,25 @@ fn ring_pointers_of_the_other_cores() {
 fn steps_go_once_and_when_they_may() {
     let proof = Proof::of("sequencer", "steps").whatever_memories_hold();
     proof.holds(&core(64));
-    proof.fails_with(&[
-        "a step starts before its vector is written",
-        "scores start one query head early",
-        "a mix starts one head of scores early",
-        "a token ends before its last step",
-    ]);
+    proof.fails_with(
+        &with_lanes(64),
+        &[
+            "a step starts before its vector is written",
+            "scores start one query head early",
+            "a mix starts one head of scores early",
+            "a token ends before its last step",
+        ],
+    );
 }
 
 #[test]
 fn sums_wait_for_the_tail() {
     let proof = Proof::of("scan", "scan");
     proof.holds(&core(64));
-    proof.fails_with(&["sums are overwritten before the tail has them"]);
+    proof.fails_with(
+        &with_lanes(64),
+        &["sums are overwritten before the tail has them"],
+    );
 }
 
 #[test]
@@ -93,15 +105,15 @@ fn heads_wait_for_their_scale() {
 fn values_wait_for_their_exponent_and_are_written_before_keys() {
     let shape = with_lanes(64).with_nibbles();
     let proof = Proof::of("rings", "value_queue");
-    let (text, faults) = annulus_hdl::faulty_core_verilog(&shape).expect("a core");
     let core = annulus_hdl::core_verilog(&shape).expect("a core");
     proof.holds(&core);
-    for what in [
-        "a head's 4-bit values take the exponent of larger ones before",
-        "negative values do not count for the exponent",
-    ] {
-        proof.fails(&text, &faults, what);
-    }
+    proof.fails_with(
+        &shape,
+        &[
+            "a head's 4-bit values take the exponent of larger ones before",
+            "negative values do not count for the exponent",
+        ],
+    );
     // a head begins to leave before the one ahead of it has gone, and takes its exponent
     proof.fails_without(
         &core,
@@ -123,6 +135,28 @@ fn every_access_is_answered_once() {
 #[test]
 fn the_folded_core_answers_and_keeps_its_queues() {
     Proof::of("bus", "queue_pointers").holds(&core(8));
+}
+
+#[test]
+fn the_folded_cores_sums_and_results_wait_for_their_takers() {
+    let sums = Proof::of("array", "folded_sums").whatever_memories_hold();
+    sums.holds(&core(8));
+    sums.fails_with(&with_lanes(8), &["a sum is overwritten before it is taken"]);
+    let results = Proof::of("tail", "folded_results");
+    results.holds(&core(8));
+    results.fails_with(
+        &with_lanes(8),
+        &["a result is overwritten before it is taken"],
+    );
+}
+
+#[test]
+fn a_uart_sends_whole_bytes() {
+    let proof = Proof::of("core$link$pins$transmitter", "uart_bytes");
+    let top = annulus_hdl::boards::verilog("ulx3s").expect("a board");
+    proof.holds(&top);
+    proof.fails_without(&top, "left <= 4'd10", "left <= 4'd9");
+    proof.fails_without(&top, "(over && left == 4'd1)", "(over && left <= 4'd2)");
 }
 
 #[test]
@@ -173,10 +207,9 @@ impl Proof {
         }
     }
 
-    /// With each of these faults in the core of 64 lanes, something is violated.
-    fn fails_with(&self, wanted: &[&str]) {
-        let faulty = annulus_hdl::faulty_core_verilog(&with_lanes(64));
-        let (text, faults) = faulty.expect("a core");
+    /// With each of these faults in the core, something is violated.
+    fn fails_with(&self, shape: &CoreShape, wanted: &[&str]) {
+        let (text, faults) = annulus_hdl::faulty_core_verilog(shape).expect("a core");
         for what in wanted {
             self.fails(&text, &faults, what);
         }
