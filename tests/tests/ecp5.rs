@@ -482,7 +482,7 @@ fn the_netlist_of_the_board_runs_the_shipped_model() {
         .replace("REGISTER", &regs::CONTROL.to_string())
         .replace("RESET", &(RESET_CYCLES + 2).to_string())
         .replace("READ", &(READ_CYCLES + 2).to_string());
-    let netlist = Netlist::read(&read("top.json")).verilog(&INPUTS, &OUTPUTS);
+    let netlist = Netlist::read(&read("synthesized.json")).verilog(&INPUTS, &OUTPUTS);
     let source = netlist + &bench + ECP5_LOGIC + ECP5_CELLS;
     let build = Build::new("ulx3s_netlist", &(source + ulx3s::MODELS)).quick(true);
     let design = CoreDesign::of_build(&build, &mut |_| ()).expect("it compiles");

@@ -81,20 +81,19 @@ impl Phase {
     }
 }
 
-/// What was written, and how fast.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// How a run ended, and how fast it was. Its tokens are with whom they were handed to: a run may
+/// go on for as long as anyone listens.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Run {
-    /// Tokens chosen, the stop token included.
-    pub tokens: Vec<u32>,
     /// Whether the stop token ended the run.
     pub stopped: bool,
     /// The prompt but its last token: passes without logits.
     pub prompt: Phase,
-    /// Passes that chose a token.
+    /// Passes that chose a token, the stop token included.
     pub decode: Phase,
 }
 
-/// Write: `on_token` hears each token as it is chosen, and may end the run.
+/// Write: `on_token` hears each token as it is chosen, the stop token included, and may end the run.
 ///
 /// Position, ring and samples start at 0. The image's stop token ends the run;
 /// its restart token starts the stream anew and the run goes on.
@@ -139,7 +138,6 @@ pub fn generate(
         return Ok(run);
     }
     let mut hear = |token| {
-        run.tokens.push(token);
         let flow = on_token(token);
         run.stopped = special.stop == Some(token);
         if run.stopped {

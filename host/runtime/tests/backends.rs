@@ -338,10 +338,15 @@ fn written(
         passes,
         sampling,
     };
-    let run = generate(backend, image, &request, |_| ControlFlow::Continue(())).unwrap();
+    let mut tokens = Vec::new();
+    let run = generate(backend, image, &request, |token| {
+        tokens.push(token);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
     assert_eq!(run.prompt.passes, passes.min(prompt.len() - 1));
-    assert_eq!(run.decode.passes, run.tokens.len());
-    (run.tokens, run.stopped)
+    assert_eq!(run.decode.passes, tokens.len());
+    (tokens, run.stopped)
 }
 
 #[test]
@@ -389,26 +394,26 @@ fn the_host_chooses_as_the_core_does() {
 fn runs_can_be_ended_and_begun_again() {
     let image = image(8, 0);
     for mut backend in backends(&image) {
-        let mut heard = 0;
+        let mut heard = Vec::new();
         let request = Request {
             prompt: &[1],
             passes: 500,
             sampling: sampling(None),
         };
-        let run = generate(backend.as_mut(), &image, &request, |_| {
-            heard += 1;
-            if heard == 7 {
+        let run = generate(backend.as_mut(), &image, &request, |token| {
+            heard.push(token);
+            if heard.len() == 7 {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
             }
         });
         let run = run.unwrap();
-        assert_eq!((run.tokens.len(), run.stopped, heard), (7, false, 7));
+        assert_eq!((run.decode.passes, run.stopped, heard.len()), (7, false, 7));
         let (again, _) = written(backend.as_mut(), &image, &[1], 20, sampling(None));
         assert_eq!(
             again[..7],
-            run.tokens,
+            heard,
             "nothing is left of the run that was ended"
         );
         assert_eq!(

@@ -70,7 +70,11 @@ pub fn run(args: &GenerateArgs) -> Outcome {
     };
     let stop = setup.image.special.stop;
     let mut written = Ok(());
+    let mut tokens = Vec::new();
     let run = generate(backend.as_mut(), &setup.image, &request, |token| {
+        if args.json {
+            tokens.push(token);
+        }
         if Some(token) == stop {
             return ControlFlow::Break(());
         }
@@ -98,7 +102,7 @@ pub fn run(args: &GenerateArgs) -> Outcome {
             forward_passes: run.prompt.passes + run.decode.passes,
             stopped: run.stopped,
             prompt_tokens: &prompt,
-            tokens: &run.tokens,
+            tokens: &tokens,
             text: &text,
             prompt_tokens_per_second: run.prompt.rate(),
             decode_tokens_per_second: run.decode.rate(),
@@ -108,7 +112,7 @@ pub fn run(args: &GenerateArgs) -> Outcome {
             decode: run.decode,
         });
     }
-    if run.tokens.is_empty() && !run.stopped {
+    if run.decode.passes == 0 {
         output::say(&format_args!(
             "-n {} ends within the prompt of {} tokens: nothing was written after it, ask for more",
             args.passes,
@@ -143,6 +147,7 @@ fn summary(run: &Run, backend: &str) -> String {
 /// Text on its way to standard output, or kept for the report.
 struct Writer<'a> {
     stream: TextStream<'a>,
+    /// All of the text for the report; else no more than what was written last.
     text: String,
     quiet: bool,
 }
@@ -166,15 +171,18 @@ impl Writer<'_> {
     }
 
     fn emit(&mut self, text: &str) -> Outcome {
-        self.text += text;
-        if self.quiet || text.is_empty() {
-            Ok(())
-        } else {
-            output::write(text)
+        if text.is_empty() {
+            return Ok(());
         }
+        if !self.quiet {
+            output::write(text)?;
+            self.text.clear();
+        }
+        self.text += text;
+        Ok(())
     }
 
-    /// Writes what is left and ends the line; gives all of the text.
+    /// Writes what is left and ends the line; gives the text that was kept.
     fn finish(mut self) -> Result<String, Failure> {
         let rest = self.stream.finish();
         self.emit(&rest)?;

@@ -3,6 +3,7 @@
 use crate::run::{annulus, command, data, line};
 use std::io::Read;
 use std::process::Stdio;
+use std::time::Duration;
 
 const KNOWN: &str =
     "Once upon a time, there was a little girl named Lily. She loved to play outside in the park.";
@@ -272,6 +273,39 @@ fn a_reader_may_leave() {
         err.lines()
             .all(|line| line.starts_with("annulus: auto takes ")),
         "{err}"
+    );
+}
+
+/// A stream has no end, so nothing may be kept of what is written. The kernel's count of a process's
+/// memory is late by some pages a processor.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_does_not_grow_with_the_text() {
+    const SLACK_KIB: u64 = 2048;
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let mut child = command()
+        .args("generate --model names --backend cpu --temperature 0.8 -n 10000000".split(' '))
+        .stdout(file.reopen().expect("it is there"))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak_after = |bytes| {
+        while file.as_file().metadata().expect("a length").len() < bytes {
+            assert_eq!(child.try_wait().expect("a child"), None, "it goes on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let status = std::fs::read_to_string(&status).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).expect("a peak")
+    };
+    let (early, late) = (peak_after(20_000), peak_after(1_000_000));
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    assert!(
+        late.saturating_sub(early) < SLACK_KIB,
+        "{early} KiB after 20 thousand characters, {late} KiB after a million"
     );
 }
 
