@@ -382,7 +382,7 @@ impl<L: Line> Client<L> {
         self.send(&Request::Credit {
             run: flow.run,
             from: flow.next,
-            until: flow.next + WINDOW,
+            until: flow.next.saturating_add(WINDOW),
         })
     }
 
