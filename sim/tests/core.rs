@@ -3,7 +3,6 @@
 
 use annulus_contract::regs::{self, control, region};
 use annulus_contract::shape::{self, CoreShape};
-use annulus_model::compile::compile;
 use annulus_model::image::Image;
 use annulus_model::quant::QuantModel;
 use annulus_model::random::{Rng, Shape};
@@ -42,7 +41,7 @@ fn compare(
     tokens: usize,
     seed: u64,
 ) {
-    let image = compile(model, &preset(lanes), window, sinks).expect("the model fits");
+    let image = Image::compile(model, &preset(lanes), window, sinks).expect("the model fits");
     load(core, &image);
     let mut reference = Reference::new(model, window, sinks).expect("a legal ring");
     let mut rng = Rng::new(seed);
@@ -179,7 +178,7 @@ fn coverage_on_16_lanes() {
         let model = shape.model(seed);
         let window = rng.within(1, 12) as usize;
         let sinks = rng.within(0, window as i32 - 1) as usize;
-        let image = compile(&model, &preset(16), window, sinks).expect("the model fits");
+        let image = Image::compile(&model, &preset(16), window, sinks).expect("the model fits");
         // Half of them choose their own tokens, at a temperature.
         if rng.one_in(2) {
             compare(&mut core, 16, &model, window, sinks, 2 * window + 3, seed);

@@ -4,7 +4,6 @@
 use annulus_contract::regs::{self, control};
 use annulus_contract::shape::{self, CoreShape};
 use annulus_contract::step::Kind;
-use annulus_model::compile::compile;
 use annulus_model::cycles::token_cycles;
 use annulus_model::image::Image;
 use annulus_model::quant::QuantModel;
@@ -50,7 +49,7 @@ fn measure(core: &mut SimCore, token: u32) -> (u64, u64, Vec<u64>) {
 }
 
 fn compare(core: &mut SimCore, lanes: u32, model: &QuantModel, window: usize, sinks: usize) {
-    let image = compile(model, &preset(lanes), window, sinks).expect("the model fits");
+    let image = Image::compile(model, &preset(lanes), window, sinks).expect("the model fits");
     load(core, &image);
     for t in 0..window as u64 + 3 {
         let silent = t % 5 == 4;

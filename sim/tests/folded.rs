@@ -7,7 +7,6 @@ use annulus_contract::ring::Ring;
 use annulus_contract::sample::Key;
 use annulus_contract::shape::{self, CoreShape};
 use annulus_contract::step::Kind;
-use annulus_model::compile::compile;
 use annulus_model::image::Image;
 use annulus_model::quant::QuantModel;
 use annulus_model::quantize::{quantize, Calibration, Rotation};
@@ -58,7 +57,7 @@ fn compare(
     tokens: usize,
     seed: u64,
 ) {
-    let image = compile(model, shape, window, 0).expect("the model fits");
+    let image = Image::compile(model, shape, window, 0).expect("the model fits");
     load(core, &image);
     let mut reference = Reference::new(model, window, 0).expect("a legal ring");
     let mut rng = Rng::new(seed);
@@ -159,7 +158,7 @@ fn the_memories_of_a_board() {
         let mut rng = Rng::new(seed);
         let model = random_shape(&mut rng).model(seed);
         let window = rng.within(1, 16) as usize;
-        if compile(&model, &shape, window, 0).is_ok() {
+        if Image::compile(&model, &shape, window, 0).is_ok() {
             compare(&mut core, &shape, &model, window, 2 * window + 3, seed);
         }
     }
@@ -180,7 +179,7 @@ fn sampled_streams() {
         } else {
             f64::from(rng.within(3, 20)) / 10.0
         };
-        let image = compile(&model, &preset, window, 0).expect("the model fits");
+        let image = Image::compile(&model, &preset, window, 0).expect("the model fits");
         load(&mut core, &image);
         let it = annulus_model::sampler::inverse_temperature(temperature)
             .expect("a temperature")
@@ -259,7 +258,7 @@ fn queues_hold_sixteen() {
     let model = random_shape(&mut rng).model(700);
     load(
         &mut core,
-        &compile(&model, &preset, 4, 0).expect("the model fits"),
+        &Image::compile(&model, &preset, 4, 0).expect("the model fits"),
     );
     core.write(regs::TOKEN_IN, 0);
     core.write(regs::BUDGET, 40);

@@ -20,7 +20,6 @@ use annulus_contract::sample::{greedy, Key};
 use annulus_contract::shape::{self, CoreShape};
 use annulus_contract::step::{Kind, Step};
 use annulus_hdl::faults;
-use annulus_model::compile::compile;
 use annulus_model::image::Image;
 use annulus_model::random::{Rng, Shape};
 use annulus_model::reference::Reference;
@@ -98,7 +97,7 @@ impl Stream {
         let preset = shape_of(core)?;
         let model = runnable(shape, &preset).model(1);
         let sinks = if preset.has(feature::SINKS) { sinks } else { 0 };
-        let image = compile(&model, &preset, window, sinks).expect("the model fits");
+        let image = Image::compile(&model, &preset, window, sinks).expect("the model fits");
         let reference = Reference::new(&model, window, sinks).expect("a legal ring");
         let mut stream = Stream {
             slowness: slowness(&preset),

@@ -1,10 +1,13 @@
-//! From a quantized model to an image for a core: layout, packing, steps.
+//! From a quantized model to what a core holds of it: layout, packing, steps.
+//! [`Image::compile`](crate::image::Image::compile) makes an image of that.
 
+mod config;
 mod layout;
 mod needs;
 pub(crate) mod pack;
 mod steps;
 
+pub use config::{Config, EmbeddingConfig};
 pub use layout::{LayerLayout, Layout, Placed};
 pub use needs::Needs;
 pub(crate) use needs::{score_buffers, steps_by_kind};
@@ -12,12 +15,12 @@ pub(crate) use steps::{program, MAX_SCORE_BUFFERS};
 
 use crate::check::{legal_shifts, CheckError, IllegalShift};
 use crate::config::MAX_WINDOW;
-use crate::image::{Config, Golden, Image, Special};
 use crate::quant::{Embedding, Formats, Matrix, QuantModel};
 use annulus_contract::ring::Ring;
 use annulus_contract::rope::{phase, Rotation};
 use annulus_contract::shape::CoreShape;
 use annulus_contract::stage;
+use annulus_contract::step::Step;
 use pack::Packed;
 
 /// Why a model cannot run on a core.
@@ -132,19 +135,27 @@ fn remedy(fitting_window: Option<usize>) -> String {
     }
 }
 
+/// What a core is given of a model.
+pub(crate) struct Compiled {
+    pub config: Config,
+    pub ring: Ring,
+    pub score_buffers: usize,
+    pub steps: Vec<Step>,
+    /// Weights and row scales.
+    pub packed: Packed,
+}
+
 /// Compile a model for a core: `window` slots (1 to 1024) in each ring, the
 /// first `sinks` of which keep a stream's first tokens.
 ///
-/// The image has no tokenizer yet: see [`Image::with_tokenizer`].
-///
 /// # Errors
 /// If the model is not well formed, or what the core lacks, by how much.
-pub fn compile(
+pub(crate) fn compile(
     model: &QuantModel,
     core: &CoreShape,
     window: usize,
     sinks: usize,
-) -> Result<Image, CompileError> {
+) -> Result<Compiled, CompileError> {
     model.check()?;
     legal_shifts(model)?;
     let ring = ring(core.rows, window, sinks)?;
@@ -158,19 +169,9 @@ pub fn compile(
     }
     needs.check_encoding()?;
     check_rows(model)?;
-
-    let packed = pack_all(model, &layout)?;
-    Ok(Image {
-        name: String::new(),
+    Ok(Compiled {
         steps: program(&config, &layout, score_buffers),
-        wide: packed.wide,
-        scales: packed.scales,
-        gains: gains(model).to_vec(),
-        increments: model.rope.clone().unwrap_or_default(),
-        golden: Golden::of(model, window, sinks)?,
-        special: Special::default(),
-        trained_window: window,
-        tokenizer: None,
+        packed: pack_all(model, &layout)?,
         config,
         ring,
         score_buffers,
@@ -247,13 +248,6 @@ fn check_rows(model: &QuantModel) -> Result<(), CompileError> {
     match (0..table.rows).find(|token| !fits(token)) {
         Some(token) => Err(CompileError::EmbeddingRange(token)),
         None => Ok(()),
-    }
-}
-
-fn gains(model: &QuantModel) -> &[i16] {
-    match &model.embedding {
-        Embedding::Tied { ig } => ig,
-        Embedding::Own { .. } => &[],
     }
 }
 

@@ -2,13 +2,12 @@
 //! with everything that a run needs: weights, steps, tables, tokenizer, and a
 //! golden run to test a core with.
 
-mod config;
 mod file;
 mod golden;
 mod summary;
 
+pub use crate::compile::{Config, EmbeddingConfig};
 pub use annulus_contract::image::{MAGIC, VERSION};
-pub use config::{Config, EmbeddingConfig};
 pub use file::{is_image, ImageError};
 pub use golden::Golden;
 pub use summary::{CoreFit, LayerFormats, RegionBytes, StepCount, Summary};
@@ -33,7 +32,7 @@ pub struct Special {
     pub restart: Option<u32>,
 }
 
-/// A compiled model. [`compile::compile`] makes it, [`Image::from_bytes`] reads
+/// A compiled model. [`Image::compile`] makes it, [`Image::from_bytes`] reads
 /// it; only those make one that is consistent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
@@ -67,6 +66,41 @@ pub struct Image {
 }
 
 impl Image {
+    /// Compile a model for a core: `window` slots (1 to 1024) in each ring, the
+    /// first `sinks` of which keep a stream's first tokens.
+    ///
+    /// The image has no tokenizer yet: see [`Image::with_tokenizer`].
+    ///
+    /// # Errors
+    /// If the model is not well formed, or what the core lacks, by how much.
+    pub fn compile(
+        model: &QuantModel,
+        core: &CoreShape,
+        window: usize,
+        sinks: usize,
+    ) -> Result<Self, CompileError> {
+        let compiled = compile::compile(model, core, window, sinks)?;
+        let gains = match &model.embedding {
+            Embedding::Tied { ig } => ig.clone(),
+            Embedding::Own { .. } => vec![],
+        };
+        Ok(Image {
+            name: String::new(),
+            config: compiled.config,
+            ring: compiled.ring,
+            score_buffers: compiled.score_buffers,
+            steps: compiled.steps,
+            wide: compiled.packed.wide,
+            scales: compiled.packed.scales,
+            gains,
+            increments: model.rope.clone().unwrap_or_default(),
+            special: Special::default(),
+            trained_window: window,
+            tokenizer: None,
+            golden: Golden::of(model, window, sinks)?,
+        })
+    }
+
     /// The image with a tokenizer and its special tokens.
     pub fn with_tokenizer(mut self, tokenizer: Tokenizer) -> Self {
         self.special = Special {

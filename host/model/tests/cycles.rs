@@ -2,7 +2,6 @@
 
 use annulus_contract::shape::with_lanes;
 use annulus_contract::step::Kind;
-use annulus_model::compile::compile;
 use annulus_model::cycles::token_cycles;
 use annulus_model::image::Image;
 use annulus_model::model::Model;
@@ -22,7 +21,7 @@ fn data(file: &str) -> Option<PathBuf> {
 }
 
 fn image(model: &QuantModel, lanes: u32, window: usize) -> Image {
-    compile(model, &with_lanes(lanes).unwrap(), window, 0).unwrap()
+    Image::compile(model, &with_lanes(lanes).unwrap(), window, 0).unwrap()
 }
 
 /// Print and return the mean over the first `n` tokens of a stream.

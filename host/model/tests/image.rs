@@ -4,7 +4,7 @@
 use annulus_contract::regs;
 use annulus_contract::shape::{of_board, with_lanes, CoreShape};
 use annulus_contract::step::{Kind, Step};
-use annulus_model::compile::{compile, CompileError};
+use annulus_model::compile::CompileError;
 use annulus_model::image::{is_image, Image, ImageError};
 use annulus_model::interpret::Interpreter;
 use annulus_model::quant::QuantModel;
@@ -29,7 +29,7 @@ fn core(lanes: u32) -> CoreShape {
 /// token whose logits are wanted must be equal, and no core error be raised.
 fn agrees(model: &QuantModel, lanes: u32, window: usize, sinks: usize, tokens: usize, start: u32) {
     let name = format!("{lanes} lanes, window {window}, {sinks} sinks, from {start}");
-    let image = compile(model, &core(lanes), window, sinks).expect(&name);
+    let image = Image::compile(model, &core(lanes), window, sinks).expect(&name);
     let mut interpreter = Interpreter::new(core(lanes));
     interpreter.load(&image);
     let mut reference = Reference::new(model, window, sinks).unwrap();
@@ -156,7 +156,7 @@ fn images_hold_nibbles() {
         ..shape(16, 4, 2)
     };
     let model = shape.model(3);
-    let image = compile(&model, &core(64), 20, 0).unwrap();
+    let image = Image::compile(&model, &core(64), 20, 0).unwrap();
     let mut wide = model.clone();
     for layer in &mut wide.layers {
         let always = [&mut layer.wq, &mut layer.wk, &mut layer.wv, &mut layer.wo];
@@ -165,7 +165,7 @@ fn images_hold_nibbles() {
             matrix.groups = None;
         }
     }
-    let bytes = compile(&wide, &core(64), 20, 0).unwrap();
+    let bytes = Image::compile(&wide, &core(64), 20, 0).unwrap();
     let words = |image: &Image| image.wide.len() / 64 - 33usize.div_ceil(8) * 8;
     // Rows of 64 columns: 4 words and one of scales, of 37: 3 and one, in place of 8 and 5.
     let rows = |dim: usize, hidden: usize| 2 * ((8 + 4 + 4 + 8) * dim + 10 * dim + 8 * hidden);
@@ -190,7 +190,7 @@ fn images_hold_narrow_values() {
             ..shape(head_size, kv_heads, kv_heads)
         };
         let model = shape.model(3);
-        let image = compile(&model, &core(64), 20, 3).unwrap();
+        let image = Image::compile(&model, &core(64), 20, 3).unwrap();
         // A group of sinks and three of other slots, in each of two layers.
         let words = 2 * (1 + 3) * usize::div_ceil(row_groups, 2);
         let layout = image.layout();
@@ -210,7 +210,7 @@ fn nibbles_that_are_none_are_refused() {
         ..shape(8, 4, 2)
     };
     let model = shape.model(3);
-    let mut image = compile(&model, &core(64), 20, 0).unwrap();
+    let mut image = Image::compile(&model, &core(64), 20, 0).unwrap();
     // The first word of a matrix holds group scales.
     let at = image.layout().layers[0].wq.address * 64;
     image.wide[at] &= 0xf0;
@@ -250,7 +250,7 @@ fn few_score_buffers_take_turns() {
             score_words: 5 * buffers + 4,
             ..core(64)
         };
-        let image = compile(&model, &core, 37, 0).unwrap();
+        let image = Image::compile(&model, &core, 37, 0).unwrap();
         assert_eq!(image.score_buffers, buffers.min(8) as usize);
         let of = |kind| image.steps.iter().filter(move |step| step.kind == kind);
         assert_eq!(of(Kind::Scores).count(), 16);
@@ -275,7 +275,7 @@ fn images_hold_the_whole_model() {
     for seed in 0..40 {
         let model = random_model(seed);
         for lanes in [8, 16, 48, 64, 128] {
-            let image = compile(&model, &core(lanes), 9, 2).unwrap();
+            let image = Image::compile(&model, &core(lanes), 9, 2).unwrap();
             assert_eq!(
                 image.quant_model().unwrap(),
                 model,
@@ -293,7 +293,7 @@ fn images_hold_the_whole_model() {
 fn small_image() -> Image {
     let symbols: Vec<char> = ('!'..='@').collect();
     let model = shape(6, 2, 1).model(3);
-    let image = compile(&model, &core(48), 11, 3).unwrap();
+    let image = Image::compile(&model, &core(48), 11, 3).unwrap();
     image
         .with_tokenizer(Tokenizer::Chars(Chars::new(symbols)))
         .with_origin("small", 64)
@@ -307,7 +307,7 @@ fn files_are_read_back() {
     assert_eq!(Image::from_bytes(&file), Ok(image.clone()));
     assert_eq!(image.special.restart, Some(32));
     for seed in 0..20 {
-        let image = compile(&random_model(seed), &core(64), 5, 1).unwrap();
+        let image = Image::compile(&random_model(seed), &core(64), 5, 1).unwrap();
         assert_eq!(Image::from_bytes(&image.to_bytes()), Ok(image));
     }
 }
@@ -440,7 +440,7 @@ fn faults_are_named() {
 fn what_does_not_fit_is_refused_by_how_much() {
     let model = shape(8, 8, 4).model(5);
     let refusal = |core: CoreShape, window, sinks| {
-        compile(&model, &core, window, sinks)
+        Image::compile(&model, &core, window, sinks)
             .unwrap_err()
             .to_string()
     };
@@ -457,13 +457,13 @@ fn what_does_not_fit_is_refused_by_how_much() {
         refusal(full, 4, 4),
         "4 sinks do not fit a window of 4: it must be larger than they are"
     );
-    let layout = compile(&model, &full, 64, 0).unwrap().layout();
+    let layout = Image::compile(&model, &full, 64, 0).unwrap().layout();
     let fitting = CoreShape {
         memory: layout.memory_words() as u32,
         ..full
     };
-    assert!(compile(&model, &fitting, 64, 0).is_ok());
-    let error = compile(&model, &fitting, 200, 0).unwrap_err();
+    assert!(Image::compile(&model, &fitting, 64, 0).is_ok());
+    let error = Image::compile(&model, &fitting, 200, 0).unwrap_err();
     assert!(
         matches!(
             error,
@@ -519,24 +519,24 @@ fn what_does_not_fit_is_refused_by_how_much() {
         refusal(no_sinks, 8, 1),
         "this core has no attention sinks: use no sinks, or take another core"
     );
-    assert!(compile(&model, &no_sinks, 8, 0).is_ok());
+    assert!(Image::compile(&model, &no_sinks, 8, 0).is_ok());
     let nibbles = Shape {
         nibbles: true,
         ..shape(8, 4, 2)
     };
     assert_eq!(
-        compile(&nibbles.model(3), &with_lanes(64).unwrap(), 8, 0)
+        Image::compile(&nibbles.model(3), &with_lanes(64).unwrap(), 8, 0)
             .unwrap_err()
             .to_string(),
         "this core has no 4-bit weights: quantize the model with 8 (--weight-bits 8), or take another core"
     );
-    assert!(compile(&nibbles.model(3), &full, 8, 0).is_ok());
+    assert!(Image::compile(&nibbles.model(3), &full, 8, 0).is_ok());
     let narrow = Shape {
         narrow: true,
         ..shape(8, 4, 2)
     };
     assert_eq!(
-        compile(&narrow.model(3), &with_lanes(64).unwrap(), 8, 0)
+        Image::compile(&narrow.model(3), &with_lanes(64).unwrap(), 8, 0)
             .unwrap_err()
             .to_string(),
         "this core has no rings of 4-bit values: quantize the model with 8 (--value-bits 8), or take another core"
@@ -554,7 +554,7 @@ fn what_does_not_fit_is_refused_by_how_much() {
         ..core(128)
     };
     assert_eq!(
-        compile(&one_head.model(3), &small, 1024, 0)
+        Image::compile(&one_head.model(3), &small, 1024, 0)
             .unwrap_err()
             .to_string(),
         "the image needs 640 words of 4-bit values, the core has 512: 128 short; a window of at most 816 would fit"
@@ -571,7 +571,7 @@ fn what_does_not_fit_is_refused_by_how_much() {
         refusal(CoreShape { score_words: 4, ..full }, 40, 0),
         "the image needs 5 words of scores, the core has 4: 1 short; a window of at most 32 would fit"
     );
-    let image = compile(&model, &full, 8, 0).unwrap();
+    let image = Image::compile(&model, &full, 8, 0).unwrap();
     assert_eq!(
         image.check_core(&core(16)).unwrap_err().to_string(),
         "the image is for 64 lanes, the core has 16"

@@ -3,8 +3,8 @@
 mod common;
 
 use annulus_contract::shape::{of_board, with_lanes};
-use annulus_model::compile::compile;
 use annulus_model::eval::{evaluate, Report};
+use annulus_model::image::Image;
 use annulus_model::model::Model;
 use annulus_model::quant::Width;
 use annulus_model::quantize::Rotation;
@@ -41,7 +41,7 @@ fn it_fits_the_small_board_with_its_rings() {
         ("shakespeare", 128)
     );
     let board = of_board("pico-ice").unwrap();
-    let image = compile(&model.quant, &board, model.trained_window, 0).unwrap();
+    let image = Image::compile(&model.quant, &board, model.trained_window, 0).unwrap();
     let summary = image.summary();
     println!(
         "{:#?}",
@@ -49,7 +49,7 @@ fn it_fits_the_small_board_with_its_rings() {
     );
     assert!(summary.parameters <= MOST_WEIGHTS, "{}", summary.parameters);
     for lanes in [8, 64] {
-        compile(
+        Image::compile(
             &model.quant,
             &with_lanes(lanes).unwrap(),
             model.trained_window,

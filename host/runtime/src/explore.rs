@@ -13,7 +13,6 @@ use crate::generate::GenerateError;
 use crate::sampling::Sampling;
 use annulus_contract::regs::feature;
 use annulus_contract::shape::CoreShape;
-use annulus_model::compile::compile;
 use annulus_model::cycles::token_cycles;
 use annulus_model::image::Image;
 use annulus_model::model::Model;
@@ -168,7 +167,7 @@ pub fn explore(
             let model = variants.on(&core);
             for &window in &space.windows {
                 for &sinks in &space.sinks {
-                    let outcome = match compile(&model.quant, &core, window, sinks) {
+                    let outcome = match Image::compile(&model.quant, &core, window, sinks) {
                         Err(refused) => Outcome::Refused {
                             refused: refused.to_string(),
                         },

@@ -5,7 +5,7 @@ use crate::fetch;
 use annulus_contract::regs::feature;
 use annulus_contract::shape::{with_lanes, CoreShape};
 use annulus_model::check::CheckError;
-use annulus_model::compile::{compile, CompileError};
+use annulus_model::compile::CompileError;
 use annulus_model::config::MAX_WINDOW;
 use annulus_model::image::{is_image, Image, ImageError};
 use annulus_model::model::{Model, ModelError};
@@ -320,7 +320,7 @@ impl Opened {
             }
         }
         let model = &self.model;
-        let image = compile(&model.quant, core, window, sinks)?;
+        let image = Image::compile(&model.quant, core, window, sinks)?;
         Ok(image
             .with_tokenizer(model.tokenizer.clone())
             .with_origin(&model.name, model.trained_window))

@@ -5,7 +5,6 @@
 use annulus_contract::regs::feature;
 use annulus_contract::sample::Gumbel;
 use annulus_contract::shape::{with_lanes, CoreShape};
-use annulus_model::compile::compile;
 use annulus_model::image::{Image, Special};
 use annulus_model::interpret::Interpreter;
 use annulus_model::random::random_model;
@@ -50,7 +49,7 @@ fn shape() -> CoreShape {
 }
 
 fn image(seed: u64, sinks: usize) -> Image {
-    compile(&random_model(seed), &shape(), WINDOW, sinks).unwrap()
+    Image::compile(&random_model(seed), &shape(), WINDOW, sinks).unwrap()
 }
 
 /// Engine, reference and core, with the image loaded.

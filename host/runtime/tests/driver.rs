@@ -4,7 +4,6 @@
 use annulus_contract::crc::Crc32;
 use annulus_contract::regs::{self, feature};
 use annulus_contract::shape::{with_lanes, CoreShape};
-use annulus_model::compile::compile;
 use annulus_model::image::Image;
 use annulus_model::interpret::Interpreter;
 use annulus_model::quant::{QuantModel, Width};
@@ -66,7 +65,7 @@ fn loaded(model: QuantModel, lanes: u32, sinks: usize) -> (QuantModel, Image, Co
         max_head: 64,
         ..with_lanes(lanes).unwrap()
     });
-    let image = compile(&model, &shape, WINDOW, sinks).unwrap();
+    let image = Image::compile(&model, &shape, WINDOW, sinks).unwrap();
     let mut driver = driver(shape);
     assert_eq!(driver.shape(), &shape);
     driver.load(&image).unwrap();

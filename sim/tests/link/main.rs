@@ -8,7 +8,6 @@ use annulus_contract::link::{self, Master, Wire};
 use annulus_contract::regs::{self, control, mem_address, region, status};
 use annulus_contract::sample::greedy;
 use annulus_contract::shape::{self, CoreShape};
-use annulus_model::compile::compile;
 use annulus_model::image::Image;
 use annulus_model::quant::QuantModel;
 use annulus_model::random::{Rng, Shape};
@@ -185,7 +184,7 @@ fn runs_as_the_reference_on<W: Wire<Error = Infallible>>(
     seed: u64,
 ) {
     let (window, sinks) = (9, 2);
-    let image = compile(model, shape, window, sinks).expect("the model fits");
+    let image = Image::compile(model, shape, window, sinks).expect("the model fits");
     load(core, &image);
     for (region, words) in image.loads() {
         assert!(

@@ -185,7 +185,7 @@ fn a_damaged_payload_is_not_acknowledged() {
 #[test]
 fn a_repeated_access_is_executed_once() {
     let model = small_model(3);
-    let image = compile(&model, &core_shape(), 8, 0).unwrap();
+    let image = Image::compile(&model, &core_shape(), 8, 0).unwrap();
     let mut core = master(Timing::FASTEST);
     load(&mut core, &image);
     // Not with the master, which would choose the numbers: three tokens, each sent three times.
@@ -226,7 +226,7 @@ fn a_repeated_access_is_executed_once() {
 
 #[test]
 fn an_answer_tells_what_the_core_does() {
-    let image = compile(&small_model(4), &core_shape(), 8, 0).unwrap();
+    let image = Image::compile(&small_model(4), &core_shape(), 8, 0).unwrap();
     let mut core = master(Timing::FASTEST);
     load(&mut core, &image);
     let wire = core.wire_mut();

@@ -1,7 +1,7 @@
 //! Where everything lies in a core's memories: weights, then key rings, then
 //! value rings in the wide memory; row scales and key scales beside it.
 
-use crate::image::{Config, EmbeddingConfig};
+use super::config::{Config, EmbeddingConfig};
 use crate::quant::Width;
 use annulus_contract::ring::Ring;
 use annulus_contract::step::{self, COLUMNS};

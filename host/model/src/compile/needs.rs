@@ -1,8 +1,8 @@
 //! What an image needs of a core, and what a core is short of.
 
+use super::config::Config;
 use super::layout::Layout;
 use super::CompileError;
-use crate::image::Config;
 use crate::quant::Width;
 use annulus_contract::regs::feature;
 use annulus_contract::shape::CoreShape;

@@ -1,7 +1,7 @@
 //! The steps of a forward pass, in order.
 
+use super::config::{Config, EmbeddingConfig};
 use super::layout::{LayerLayout, Layout, Placed};
-use crate::image::{Config, EmbeddingConfig};
 use crate::quant::Formats;
 use annulus_contract::stage;
 use annulus_contract::step::{Kind, Step, Wait};
