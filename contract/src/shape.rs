@@ -166,24 +166,27 @@ pub const SIMULATED: [Preset; 5] = [
     simulated("128", 16, 8192),
 ];
 
+/// The core of one row with the memories of an iCE40UP5K.
+const SMALL: CoreShape = CoreShape {
+    rows: 1,
+    features: feature::NIBBLES,
+    max_head: 16,
+    memory: 16384,
+    scales: 1024,
+    steps: 96,
+    key_scales: 1024,
+    score_words: 32,
+    residual: 128,
+    hidden: 512,
+    vocab: 256,
+};
+
 /// The cores that are built for boards.
 pub const BOARDS: [Preset; 3] = [
     Preset {
         // iCE40UP5K: four SPRAMs of 32 KiB are the wide memory.
         name: PICO_ICE,
-        shape: CoreShape {
-            rows: 1,
-            features: feature::NIBBLES,
-            max_head: 16,
-            memory: 16384,
-            scales: 1024,
-            steps: 96,
-            key_scales: 1024,
-            score_words: 32,
-            residual: 128,
-            hidden: 512,
-            vocab: 256,
-        },
+        shape: SMALL,
         clock: Some(clock::PICO_ICE),
     },
     Preset {
@@ -208,17 +211,9 @@ pub const BOARDS: [Preset; 3] = [
         // GW2AR-18: 32 of 46 block RAMs are the wide memory.
         name: TANG_NANO_20K,
         shape: CoreShape {
-            rows: 1,
-            features: feature::NIBBLES,
-            max_head: 16,
             memory: 8192,
-            scales: 1024,
             steps: 128,
-            key_scales: 1024,
-            score_words: 32,
-            residual: 128,
-            hidden: 512,
-            vocab: 256,
+            ..SMALL
         },
         clock: Some(clock::TANG_NANO_20K),
     },

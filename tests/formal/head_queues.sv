@@ -2,7 +2,7 @@
 // Neither overflows, whatever the heads' size and pace; a word leaves with its own head's scale;
 // and no key is so early that it meets the last values at the rings' one write port.
 reg live = 0;
-integer k, j, stage;
+integer k, j, stage;                // a process of its own needs a variable of its own
 
 // The driver's: heads of 2 to 64 elements, pairs of them.
 (* anyconst *) reg [7:0] pairs;     // of a head
@@ -27,8 +27,8 @@ wire [5:0] info_keys = `INFO(2);
 wire [7:0] next = {3'd0, next_pair};
 wire [7:0] heads_known = {5'd0, known_put - known_got};
 reg key_head;                       // the head of which pairs have come
-wire any_key = (next != 0 && key_head) || mark_keys != 0 || (sending && sent_head[2]) || sent_keys != 0
-    || (heads_known != 0 && now[2]) || info_keys != 0;
+wire complete_key = (sending && sent_head[2]) || sent_keys != 0 || (heads_known != 0 && now[2]) || info_keys != 0;
+wire any_key = (next != 0 && key_head) || mark_keys != 0 || complete_key;
 
 // The scan's: a step is whole heads, all queries or all keys. The compiler's: the next layer's
 // values come when this one's keys have left. And a reset meets an empty drain.
@@ -97,8 +97,7 @@ always @(posedge clock) if (live) begin
     assert (since_value != 0 && (next == 0 || !key_head || since_value > next));
     for (stage = 2; stage <= 8; stage = stage + 1)
         if (mark_keys[stage]) assert (since_value >= mark_pairs[5*stage-5 +: 5] + stage);
-    if ((sending && sent_head[2]) || sent_keys != 0 || (heads_known != 0 && now[2]) || info_keys != 0)
-        assert (since_value >= pairs + 8'd7);
+    if (complete_key) assert (since_value >= pairs + 8'd7);
     // value_queue.sv counts from a value's result, which comes a cycle after its tag_1.
     if (key_valid) assert (since_value - 8'd1 >= pairs + 8'd5);
 end

@@ -39,8 +39,8 @@ always @(posedge clock) if (live) begin
     assert (!(value_valid && key_valid));
 end
 
-// One pair, any, from the queue's front end to its other: what it is, and the smallest exponent under
-// which all values of its head fit in eight bits and the exponent's.
+// One pair, any, on its way through the queue: what it is, and the smallest exponent e under which every
+// value v of its head fits, -2^(11+e) <= v < 2^(11+e).
 function [2:0] needs(input signed [15:0] v);
     needs = v >= -2048 && v < 2048 ? 3'd0 : v >= -4096 && v < 4096 ? 3'd1 : v >= -8192 && v < 8192 ? 3'd2
         : v >= -16384 && v < 16384 ? 3'd3 : 3'd4;
