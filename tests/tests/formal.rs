@@ -151,6 +151,13 @@ fn the_folded_cores_sums_and_results_wait_for_their_takers() {
 }
 
 #[test]
+fn the_folded_cores_shifts_are_done_once() {
+    let proof = Proof::of("scaler", "folded_shifts");
+    proof.holds(&core(8));
+    proof.fails_with(&with_lanes(8), &["a shift does not wait for its product"]);
+}
+
+#[test]
 fn a_uart_sends_whole_bytes() {
     let proof = Proof::of("core$link$pins$transmitter", "uart_bytes");
     let top = annulus_hdl::boards::verilog("ulx3s").expect("a board");
